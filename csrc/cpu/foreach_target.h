@@ -1,0 +1,44 @@
+// Compiles one kernel source for every instruction set of cpu_target.h. A kernel file reads:
+//
+//     #include ...every other header first...          (they are compiled once, for the baseline)
+//     #define HTC_TARGET_SOURCE "cpu/nms_cpu.cpp"      (its own name)
+//     #include "cpu/foreach_target.h"                   (from here on the file is read per target)
+//     #include "cpu/simd.h"
+//     namespace htc::cpu::HTC_TARGET { ...kernels, written with simd.h... }
+//     #if HTC_RUN_ONCE
+//     namespace htc::cpu { ...public functions, each `return HTC_DISPATCH(kernel)(...)` }
+//     #endif
+//
+// No include guard: that is the point.
+#ifndef HTC_TARGET_SOURCE
+#  error "define HTC_TARGET_SOURCE as the name of the including file first"
+#endif
+
+#ifndef HTC_TARGET
+#  include "cpu/cpu_target.h"
+#  if HTC_X86_TARGETS
+#    include <immintrin.h>
+
+#    define HTC_RUN_ONCE 0
+
+#    define HTC_TARGET avx2
+#    pragma GCC push_options
+#    pragma GCC target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+#    include HTC_TARGET_SOURCE
+#    pragma GCC pop_options
+#    undef HTC_TARGET
+
+#    define HTC_TARGET avx512
+#    pragma GCC push_options
+#    pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+#    include HTC_TARGET_SOURCE
+#    pragma GCC pop_options
+#    undef HTC_TARGET
+
+#    undef HTC_RUN_ONCE
+#  endif  // HTC_X86_TARGETS
+
+// Last the baseline, compiled where the including file itself goes on.
+#  define HTC_TARGET portable
+#  define HTC_RUN_ONCE 1
+#endif  // HTC_TARGET

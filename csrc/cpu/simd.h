@@ -1,0 +1,129 @@
+// Vectors of one target's width, on the compiler's own vector types: `+ - * /`, comparisons and
+// `mask ? a : b` are written as for scalars. Read once per target, inside its namespace.
+//
+// No include guard: foreach_target.h reads it again for every instruction set.
+#ifndef HTC_TARGET
+#  error "include cpu/foreach_target.h first"
+#endif
+
+#include "cpu/simd_common.h"
+
+namespace htc::cpu::HTC_TARGET {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// Lanes of a full vector of T: 16 floats under AVX-512, 8 under AVX2, 4 beneath.
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <typename T>
+using Vec = typename simd::VectorOf<T, kVectorBytes>::type;
+
+// What a comparison of two Vec<T> gives: lanes of all ones or all zeros.
+template <typename T>
+using Mask = typename simd::VectorOf<typename simd::IntOf<T>::type, kVectorBytes>::type;
+
+template <typename T>
+HTC_INLINE Vec<T> broadcast(T value) {
+  return Vec<T>{} + value;
+}
+
+template <typename T>
+HTC_INLINE Vec<T> load(const T* source) {  // no alignment asked
+  Vec<T> result;
+  __builtin_memcpy(&result, source, sizeof(result));
+  return result;
+}
+
+template <typename T>
+HTC_INLINE void store(T* target, Vec<T> value) {
+  __builtin_memcpy(target, &value, sizeof(value));
+}
+
+// The first `count` lanes; the others are zero and their memory is not touched.
+template <typename T>
+HTC_INLINE Vec<T> load_first(const T* source, int count) {
+  Vec<T> result{};
+  __builtin_memcpy(&result, source, sizeof(T) * static_cast<size_t>(count));
+  return result;
+}
+
+template <typename T>
+HTC_INLINE void store_first(T* target, Vec<T> value, int count) {
+  __builtin_memcpy(target, &value, sizeof(T) * static_cast<size_t>(count));
+}
+
+// 0, 1, 2, ...
+template <typename T>
+HTC_INLINE Vec<T> iota() {
+  Vec<T> result;
+  for (int lane = 0; lane < kLanes<T>; ++lane) result[lane] = static_cast<T>(lane);
+  return result;
+}
+
+// Comparisons as in geometry.h: a NaN operand gives b. One instruction on x86.
+template <typename V>
+HTC_INLINE V max_or(V a, V b) {
+  return a > b ? a : b;
+}
+template <typename V>
+HTC_INLINE V min_or(V a, V b) {
+  return a < b ? a : b;
+}
+
+// a * b + c, rounded once where the target can and twice beneath. Not for geometry that must round
+// as the oracle does.
+HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+HTC_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if defined(__AVX512F__)
+  return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+  return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// One bit a lane, lane 0 lowest.
+HTC_INLINE uint32_t bits(Mask<float> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)mask));
+#else
+  uint32_t result = 0;
+  for (int lane = 0; lane < kLanes<float>; ++lane) result |= (mask[lane] != 0 ? 1u : 0u) << lane;
+  return result;
+#endif
+}
+HTC_INLINE uint32_t bits(Mask<double> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi64_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)mask));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_pd((__m128d)mask));
+#else
+  uint32_t result = 0;
+  for (int lane = 0; lane < kLanes<double>; ++lane) result |= (mask[lane] != 0 ? 1u : 0u) << lane;
+  return result;
+#endif
+}
+
+}  // namespace htc::cpu::HTC_TARGET

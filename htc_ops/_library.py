@@ -1,0 +1,163 @@
+"""Finds the compiled library, checks that it fits the running Paddle, and registers its operators.
+
+Importing this module does the work, once. Everything that can be wrong ends in one ImportError
+that says what to run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import warnings
+from pathlib import Path
+
+import paddle
+from paddle.base import core, framework
+from paddle.base.layer_helper import LayerHelper
+
+LIBRARY_PATH = Path(__file__).resolve().parent / "libhtc_ops.so"
+REINSTALL = "pip install --force-reinstall --no-deps ."
+_MARKER = b"HTC_OPS_BUILD_INFO"
+
+
+def read_build_info(path: Path = LIBRARY_PATH) -> dict:
+    """Return what a library says of itself, without loading it (a wrong one could crash).
+
+    Raises:
+        ImportError: no such file, or no library of htc_ops.
+    """
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            start = data.find(_MARKER)
+            if start >= 0:
+                start += len(_MARKER)
+                return json.loads(data[start : data.find(b"\n", start)])
+    except FileNotFoundError:
+        raise ImportError(
+            f"htc_ops is not built: {path} is missing. From the source folder run: pip install . "
+            "(or pip install -e . for development)"
+        ) from None
+    except ValueError:  # an empty file, or a damaged text
+        pass
+    raise ImportError(f"{path} is damaged or not a library of htc_ops. Build it again: {REINSTALL}")
+
+
+def check_build_info(info: dict) -> None:
+    """Raise ImportError when a library was built for another Paddle than the running one."""
+    running = (paddle.version.full_version, paddle.version.commit)
+    if (info["paddle"], info["commit"]) != running:
+        raise ImportError(
+            f"htc_ops was built for {info['distribution']} {info['paddle']} (commit "
+            f"{info['commit'][:9]}), but Paddle {running[0]} (commit {running[1][:9]}) is running. "
+            f"Build it again, from its source folder: {REINSTALL}"
+        )
+
+
+def missing_cuda(info: dict) -> str | None:
+    """What to say when this machine has a GPU that Paddle can use and htc_ops cannot."""
+    if info["cuda_architectures"] or not paddle.is_compiled_with_cuda():
+        return None
+    if paddle.device.cuda.device_count() == 0:
+        return None
+    return (
+        "htc_ops was built without its CUDA half, so CUDA tensors will be refused. With nvcc on "
+        f"the PATH (or CUDA_HOME set), from the source folder, run: HTC_OPS_CUDA=1 {REINSTALL}"
+    )
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        names = core.load_op_meta_info_and_register_op(str(LIBRARY_PATH))
+        protos = framework.OpProtoHolder.instance()
+        if names is None:  # Paddle 2.6 finds the new names by itself
+            protos.update_op_proto()
+        else:
+            protos.update_op_proto(names)
+        library = ctypes.CDLL(str(LIBRARY_PATH))
+    except Exception as error:
+        raise ImportError(
+            f"{LIBRARY_PATH} does not load: {error}. Build it again: {REINSTALL}"
+        ) from error
+    library.htc_ops_cpu_target.restype = ctypes.c_char_p
+    return library
+
+
+build_info = read_build_info()
+check_build_info(build_info)
+if _message := missing_cuda(build_info):
+    warnings.warn(_message, RuntimeWarning, stacklevel=2)
+_library = _load()
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that the CPU operators use, the calling one counted."""
+    return int(_library.htc_ops_get_num_threads())
+
+
+def set_num_threads(count: int) -> None:
+    """Set the number of threads that the CPU operators use. Results do not depend on it.
+
+    It starts as the number of processors that the process may run on, or as the environment
+    variable HTC_OPS_NUM_THREADS.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"count: expected an int, got {type(count).__name__}")
+    if not 1 <= count <= 256:
+        raise ValueError(f"count: expected 1 to 256 threads, got {count}")
+    _library.htc_ops_set_num_threads(count)
+
+
+def cpu_target() -> str:
+    """Return the instruction set in use: "avx512", "avx2" or "portable"."""
+    return _library.htc_ops_cpu_target().decode()
+
+
+def real(value: float) -> str:
+    """Return a number as an operator's attribute: text, since Paddle's floats are 32 bit."""
+    return repr(float(value))
+
+
+# The one that also takes the symbolic values of a program being built, where Paddle has it (3.0 on).
+_run_custom_op = getattr(paddle._C_ops, "_run_custom_op", core.eager._run_custom_op)
+
+
+def operator(function):
+    """Mark a public operator, so that paddle.jit.to_static takes its Python part as one step.
+
+    Without it Paddle 3's tracer would look into the argument checks and stumble there.
+    """
+    try:
+        from paddle.jit.marker import unified
+    except ImportError:  # Paddle 2.6
+        return paddle.jit.not_to_static(function)
+    return unified(function)
+
+
+def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
+    """Run an operator, or add it to the program that is being built.
+
+    Args:
+        op: its registered name.
+        inputs: name -> Tensor, list of Tensors, or None, in the registered order (names too).
+        attributes: name -> value, in the registered order.
+        outputs: name -> dtype (only the old static graph of Paddle 2.6 asks for the dtypes).
+
+    Returns:
+        The outputs, in order. An output that is a list must be the only one.
+    """
+    if framework.in_dynamic_or_pir_mode():
+        result = _run_custom_op(op, *inputs.values(), *attributes.values())
+        return list(result) if isinstance(result, (list, tuple)) else [result]
+    helper = LayerHelper(op)
+    results = {
+        name: helper.create_variable_for_type_inference(dtype=dtype)
+        for name, dtype in outputs.items()
+    }
+    helper.append_op(
+        type=op,
+        inputs={name: value for name, value in inputs.items() if value is not None},
+        outputs=results,
+        attrs=attributes,
+    )
+    return list(results.values())

@@ -1,0 +1,1 @@
+"""Inputs that the tests and the benchmarks of the operators share."""
