@@ -136,8 +136,9 @@ def _ninja_file(csrc: Path, build_dir: Path, paddle: PaddleTarget, cuda) -> str:
     # Named so that another Paddle in the same place rebuilds the bindings.
     paddle_flags = ["-DPADDLE_WITH_CUSTOM_KERNEL", f"-DHTC_PADDLE_VERSION={paddle.version}", "-w"]
     link = ["-shared", "-pthread", "-Wl,--no-as-needed", "-l:libpaddle.so", "-Wl,--as-needed"]
+    # At run time Paddle is loaded already; the path beside this package is for tools such as ldd.
     for directory in paddle.library_dirs:
-        link += [f"-L{directory}", f"-Wl,-rpath,{directory}"]
+        link += [f"-L{directory}", f"'-Wl,-rpath,$$ORIGIN/../paddle/{directory.name}'"]
     # libpaddle.so's own needs (libphi and the like) come with it at run time.
     link += ["-Wl,--allow-shlib-undefined"]
     lines = [
