@@ -118,7 +118,7 @@ def real(value: float) -> str:
     return repr(float(value))
 
 
-# The one that also takes the symbolic values of a program being built, where Paddle has it (3.0 on).
+# From Paddle 3.0 on there is one that takes the symbolic values of a program being built too.
 _run_custom_op = getattr(paddle._C_ops, "_run_custom_op", core.eager._run_custom_op)
 
 

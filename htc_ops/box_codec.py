@@ -25,11 +25,12 @@ def decode_boxes(
 ):
     """Move boxes by deltas, in one pass: scale, shift, clamp, exponential, clip.
 
-    With (dx, dy, dw, dh) = delta * stds + means, the centre moves by dx box widths and dy box heights
-    and the sides grow by exp(dw) and exp(dh); |dw| and |dh| are limited to log(max_ratio) first.
+    With (dx, dy, dw, dh) = delta * stds + means, the centre moves by dx box widths and dy box
+    heights, and the sides grow by exp(dw) and exp(dh); |dw| and |dh| are limited to
+    log(max_ratio) first.
     No gradient. Rounded as float32 (float64 in double) in the order of the formula.
 
-    Source: R-CNN, appendix C; mmdetection 3.3.0, models/task_modules/coders/delta_xywh_bbox_coder.py.
+    Source: R-CNN, appendix C; mmdetection 3.3.0, models/task_modules/coders.
 
     Args:
         boxes: [R, 4] float32 or float64, x1 y1 x2 y2 in pixels.
