@@ -1,0 +1,33 @@
+"""The box head of a stage: two fully connected layers, then class logits and box deltas."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.nn.initializer import Normal
+
+from htc.config.schema import BoxHeadConfig
+from htc.model.boxes import full_precision
+from htc.model.layers import linear
+
+
+class BoxHead(nn.Layer):
+    """Classifies RoIs and moves their boxes (Faster R-CNN with FPN, arXiv 1612.03144, section 4.2)."""
+
+    def __init__(self, in_channels: int, config: BoxHeadConfig, num_classes: int):
+        super().__init__()
+        boxes = 1 if config.class_agnostic else num_classes
+        channels = config.channels
+        self.fc1 = linear(in_channels * config.roi_size**2, channels)
+        self.fc2 = linear(channels, channels)
+        self.class_logits = linear(channels, num_classes + 1, Normal(0.0, 0.01))
+        self.deltas = linear(channels, 4 * boxes, Normal(0.0, 0.001))
+
+    def forward(self, roi_features):
+        """[R, in_channels, S, S] -> class logits [R, num_classes + 1] (background last), deltas [R, 4 * K].
+
+        K is 1, or num_classes where the deltas are not class-agnostic. Both in float32 at least.
+        """
+        x = F.relu(self.fc1(roi_features.flatten(1)))
+        x = F.relu(self.fc2(x))
+        return full_precision(self.class_logits(x)), full_precision(self.deltas(x))

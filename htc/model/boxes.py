@@ -1,0 +1,151 @@
+"""Rows of boxes of several pictures, and how they are ranked and thinned out.
+
+The boxes of a batch are one tensor `boxes [R, 4]`, picture after picture, with `boxes_num [B]` beside it.
+
+Ties, everywhere in the model: of equal scores the lower index goes first. Of equal IoUs an anchor takes
+the lowest ground truth index, except that a ground truth whose best IoU it equals takes it, the last
+such ground truth (`htc_ops.match_anchors`).
+
+The spare row: Paddle's convolutions and matrix products refuse tensors without rows (2.6 always, 3.x in
+exported graphs on some devices), and a picture may have no proposal and no detection. At inference one
+unit box therefore rides at the end of the last picture's boxes, and is cut off from the results.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import paddle
+
+import htc_ops
+
+SPARE_SCORE = -1e30  # below every real score, and finite, so that sorting needs no special case
+
+
+class RoIs(NamedTuple):
+    """Regions of a batch: boxes [R, 4] in the network's picture, boxes_num [B] int32 of each picture."""
+
+    boxes: paddle.Tensor
+    boxes_num: paddle.Tensor
+
+
+def full_precision(x):
+    """float16 and bfloat16 -> float32; float32 and float64 as they are.
+
+    Box arithmetic, losses and softmaxes go through here, so that autocast leaves them alone.
+    """
+    return x.astype("float32") if x.dtype in (paddle.float16, paddle.bfloat16) else x
+
+
+def row_count(x):
+    """The number of rows as a 0-D int64 tensor: what an exported graph needs in place of x.shape[0]."""
+    return paddle.shape(x)[0].astype("int64")
+
+
+def picture_of_rows(boxes_num, total):
+    """boxes_num [B] -> the picture of each of the `total` rows, int64 [total]."""
+    ends = paddle.cumsum(boxes_num.astype("int64"), axis=0)
+    return paddle.searchsorted(ends, paddle.arange(total, dtype="int64"), right=True)
+
+
+def count_per_picture(pictures, num_pictures):
+    """Picture of each row [R] int64 -> rows of each picture, int64 [num_pictures]."""
+    columns = paddle.arange(num_pictures, dtype="int64").unsqueeze(1)
+    return (pictures.unsqueeze(0) == columns).astype("int64").sum(axis=1)
+
+
+def top_k_indices(scores, k: int):
+    """The k best of each row of scores [B, A], int64 [B, min(k, A)], by rising index.
+
+    Equal scores at the end of the ranking are taken by rising index, which paddle.topk leaves open.
+    NaN counts as the lowest score.
+    """
+    lowest = paddle.full_like(scores, -float("inf"))
+    scores = paddle.where(paddle.isnan(scores), lowest, scores)
+    k = paddle.minimum(paddle.shape(scores)[1].astype("int64"), paddle.full([], k, dtype="int64"))
+    threshold = paddle.topk(scores, k, axis=1)[0].min(axis=1, keepdim=True)  # [B, 1]
+    above = scores > threshold
+    tied = scores == threshold
+    vacant = k - above.astype("int64").sum(axis=1, keepdim=True)
+    kept = above | (tied & (paddle.cumsum(tied.astype("int64"), axis=1) <= vacant))
+    return paddle.nonzero(kept)[:, 1].reshape([paddle.shape(scores)[0], -1])
+
+
+class Ranked(NamedTuple):
+    """Boxes that NMS kept, picture after picture, by falling score within each, and the spare row.
+
+    boxes [M + 1, 4]; scores [M + 1]; classes [M + 1] int64; boxes_num [B] int32, spare row included.
+    """
+
+    boxes: paddle.Tensor
+    scores: paddle.Tensor
+    classes: paddle.Tensor
+    boxes_num: paddle.Tensor
+
+
+def nms_per_picture(
+    boxes,
+    scores,
+    classes,
+    pictures,
+    batch,
+    num_classes: int,
+    iou_threshold: float,
+    max_per_picture: int,
+) -> Ranked:
+    """Non-maximum suppression of all pictures in one call, and the best few boxes of each.
+
+    Args:
+        boxes: [N, 4]; scores: [N], SPARE_SCORE for a box to be dropped.
+        classes: [N] int64, 0 .. num_classes - 1; pictures: [N] int64, 0 .. batch - 1. A box suppresses
+            boxes of its own class and picture alone.
+        batch: number of pictures, 0-D int64 tensor.
+    """
+    # The spare row competes with nothing, as the only box of a picture after the last.
+    boxes = paddle.concat([boxes, spare_box(boxes.dtype)])
+    scores = paddle.concat([scores, paddle.full([1], SPARE_SCORE, dtype=scores.dtype)])
+    classes = paddle.concat([classes, paddle.zeros([1], dtype="int64")])
+    pictures = paddle.concat([pictures, batch.reshape([1])])
+
+    kept = htc_ops.batched_nms(boxes, scores, pictures * num_classes + classes, iou_threshold)
+    total = row_count(kept)
+    place = paddle.arange(total, dtype="int64")
+    # A key that is unique needs no stable sort: picture first, then the place by falling score.
+    order = paddle.argsort(paddle.gather(pictures, kept) * total + place)
+    kept = paddle.gather(kept, order)
+    pictures = paddle.gather(pictures, kept)
+    boxes_num = count_per_picture(pictures, batch + 1)
+    first = paddle.cumsum(boxes_num, axis=0) - boxes_num
+    rank = place - paddle.gather(first, pictures)
+    real = paddle.gather(scores, kept) > SPARE_SCORE
+    wanted = ((rank < max_per_picture) & real) | (pictures == batch)
+    kept = paddle.masked_select(kept, wanted)
+    pictures = paddle.minimum(paddle.masked_select(pictures, wanted), batch - 1)
+    return Ranked(
+        paddle.gather(boxes, kept),
+        paddle.gather(scores, kept),
+        paddle.gather(classes, kept),
+        count_per_picture(pictures, batch).astype("int32"),
+    )
+
+
+def spare_box(dtype):
+    """The unit box that keeps RoI tensors from being empty, [1, 4]."""
+    return paddle.to_tensor([[0, 0, 1, 1]], dtype=dtype)
+
+
+def without_spare(rois: RoIs) -> RoIs:
+    """The RoIs without the spare row at their end."""
+    return RoIs(rois.boxes[:-1], rois.boxes_num - _last_picture(rois.boxes_num))
+
+
+def spare_rois(batch: int, dtype) -> RoIs:
+    """The spare row alone, for a batch without any RoI."""
+    boxes_num = paddle.zeros([batch], dtype="int32")
+    return RoIs(spare_box(dtype), boxes_num + _last_picture(boxes_num))
+
+
+def _last_picture(boxes_num):
+    """1 for the last picture, 0 for the others, int32 [B]."""
+    batch = paddle.shape(boxes_num)[0]
+    return (paddle.arange(batch, dtype="int64") == batch - 1).astype("int32")

@@ -1,0 +1,32 @@
+"""Feature pyramid network (T.-Y. Lin et al., arXiv 1612.03144)."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.nn.initializer import XavierUniform
+
+from htc.model.layers import conv2d
+
+
+class FPN(nn.Layer):
+    """P2 to P5 from the four stages of the backbone, and P6 as every second pixel of P5."""
+
+    def __init__(self, in_channels: list[int], channels: int):
+        super().__init__()
+        self.lateral_convs = nn.LayerList(
+            [conv2d(count, channels, 1, initializer=XavierUniform()) for count in in_channels]
+        )
+        self.output_convs = nn.LayerList(
+            [conv2d(channels, channels, 3, initializer=XavierUniform()) for _ in in_channels]
+        )
+
+    def forward(self, stages):
+        """Four maps at strides 4..32 -> five maps [B, channels, H / s, W / s], s = 4, 8, 16, 32, 64."""
+        merged = [conv(x) for conv, x in zip(self.lateral_convs, stages)]
+        for level in range(len(merged) - 2, -1, -1):
+            coarser = F.interpolate(merged[level + 1], scale_factor=2, mode="nearest")
+            merged[level] = merged[level] + coarser
+        pyramid = [conv(x) for conv, x in zip(self.output_convs, merged)]
+        pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
+        return pyramid

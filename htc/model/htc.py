@@ -1,0 +1,81 @@
+"""Hybrid Task Cascade (K. Chen et al., CVPR 2019, arXiv 1901.07518): pictures in, detections out."""
+
+from __future__ import annotations
+
+import paddle
+
+from htc.config.run_schema import Config
+from htc.model.cascade import Cascade, Features
+from htc.model.fpn import FPN
+from htc.model.losses import total_loss
+from htc.model.postprocess import Detections
+from htc.model.resnet import ResNet
+from htc.model.rpn import RPN
+from htc.model.semantic_head import SemanticHead
+from htc.model.targets import Choose, GroundTruth, check_ground_truth, choose_at_random
+
+
+class HTC(Cascade):
+    """The whole network: the cascade of RoI heads, and in front of it what feeds it.
+
+    Parts: backbone, fpn, semantic_head (or None), rpn, box_heads, mask_heads (empty without masks).
+
+    Args:
+        config: a Config; its `model`, `num_classes` and `num_semantic_classes` are read.
+        choose: which anchors and RoIs are sampled in training, at random unless a test says otherwise.
+    """
+
+    def __init__(self, config: Config, choose: Choose = choose_at_random):
+        model = config.model
+        super().__init__(model, config.num_classes, choose)
+        channels, levels = model.fpn.channels, len(model.anchors.strides)
+        self.backbone = ResNet(model.backbone)
+        self.fpn = FPN(self.backbone.out_channels, channels)
+        self.rpn = RPN(channels, model.rpn, model.anchors, choose)
+        self.semantic_head = None
+        if model.semantic.enabled:
+            classes = config.num_semantic_classes
+            self.semantic_head = SemanticHead(levels, channels, model.semantic, classes)
+
+    def forward(
+        self,
+        images: paddle.Tensor,
+        image_sizes: paddle.Tensor,
+        ground_truth: list[GroundTruth] | None = None,
+    ) -> Detections | dict:
+        """Detections of a batch, or with ground truth its losses.
+
+        Args:
+            images: [B, 3, H, W] float32 RGB, normalised, padded with 0 at the right and bottom;
+                H and W are multiples of 32.
+            image_sizes: [B, 2] float32, (height, width) of each picture before padding.
+            ground_truth: one a picture, to train.
+
+        Returns:
+            Detections in pixels of `images`; or {"loss_<term>": weighted loss, ..., "loss": their sum},
+            0-D tensors of float32.
+
+        Raises:
+            ValueError: arguments that do not fit together.
+            FloatingPointError: a loss that is not finite.
+        """
+        pyramid = self.fpn(self.backbone(images))  # P2 .. P6
+        semantic = self.semantic_head(pyramid) if self.semantic_head else None
+        logits, deltas, anchors = self.rpn(pyramid)
+
+        image_sizes = image_sizes.astype(logits[0].dtype)
+        training = ground_truth is not None
+        proposals = self.rpn.proposals(logits, deltas, anchors, image_sizes, training)
+        features = Features(pyramid, semantic.embedding if semantic else None)
+        if not training:
+            return self.run_cascade(features, proposals, image_sizes)
+
+        check_ground_truth(
+            ground_truth, images.shape[0], len(self.mask_heads) > 0, semantic is not None
+        )
+        losses = self.rpn.losses(logits, deltas, anchors, image_sizes, ground_truth)
+        if semantic:
+            losses.update(self.semantic_head.losses(semantic, ground_truth))
+        losses.update(self.run_cascade(features, proposals, image_sizes, ground_truth))
+        losses["loss"] = total_loss(losses, [truth.picture_id for truth in ground_truth])
+        return losses

@@ -1,0 +1,51 @@
+"""Convolutions and linear layers with the initial values that detectors use for them."""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+from paddle import nn
+from paddle.nn.initializer import Constant, Normal, XavierUniform
+
+
+def conv2d(
+    in_channels, out_channels, kernel_size, stride=1, groups=1, bias=True, initializer=None
+) -> nn.Conv2D:
+    """A convolution that keeps height and width at stride 1; He-initialised over its outputs."""
+    if initializer is None:
+        initializer = he_normal(out_channels * kernel_size**2 // groups)
+    return nn.Conv2D(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        weight_attr=paddle.ParamAttr(initializer=initializer),
+        bias_attr=_zero() if bias else False,
+    )
+
+
+def linear(in_features, out_features, initializer=None) -> nn.Linear:
+    """A fully connected layer, Glorot-initialised unless told otherwise."""
+    initializer = initializer or XavierUniform()
+    weight = paddle.ParamAttr(initializer=initializer)
+    return nn.Linear(in_features, out_features, weight_attr=weight, bias_attr=_zero())
+
+
+def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
+    """The 2x2 transposed convolution that doubles height and width."""
+    weight = paddle.ParamAttr(initializer=he_normal(4 * in_channels))
+    return nn.Conv2DTranspose(
+        in_channels, out_channels, 2, stride=2, weight_attr=weight, bias_attr=_zero()
+    )
+
+
+def he_normal(fan: int) -> Normal:
+    """He's normal distribution for a layer followed by ReLU."""
+    return Normal(0.0, math.sqrt(2.0 / fan))
+
+
+def _zero() -> paddle.ParamAttr:
+    return paddle.ParamAttr(initializer=Constant(0.0))

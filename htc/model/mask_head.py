@@ -1,0 +1,40 @@
+"""The mask head of a stage, and mask information flow (HTC, section 3.1, "mask information flow")."""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import nn
+
+from htc.config.schema import MaskHeadConfig
+from htc.model.boxes import full_precision
+from htc.model.layers import conv2d, deconv2x2
+
+
+class MaskHead(nn.Layer):
+    """Four 3x3 convolutions, a 2x2 deconvolution and a 1x1 convolution to one map a class.
+
+    With `flow`, the features of the previous stage's head, through a 1x1 convolution, are added to its
+    input.
+    """
+
+    def __init__(self, in_channels: int, config: MaskHeadConfig, num_classes: int, flow: bool):
+        super().__init__()
+        channels = config.channels
+        widths = [in_channels] + [channels] * config.num_convs
+        self.flow = conv2d(channels, in_channels, 1) if flow else None
+        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in zip(widths, widths[1:])])
+        self.upsample = deconv2x2(channels, channels)
+        self.logits = conv2d(channels, num_classes, 1)
+
+    def features(self, roi_features, previous=None):
+        """RoI features [R, C, 14, 14], the previous head's (unused without flow) -> [R, channels, 14, 14]."""
+        x = roi_features
+        if self.flow is not None:
+            x = x + F.relu(self.flow(previous))
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        return x
+
+    def forward(self, features):
+        """features() -> mask logits [R, num_classes, 28, 28] in float32 at least."""
+        return full_precision(self.logits(F.relu(self.upsample(features))))

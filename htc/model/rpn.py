@@ -1,0 +1,176 @@
+"""Region proposal network (S. Ren et al., arXiv 1506.01497) on a feature pyramid."""
+
+from __future__ import annotations
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.nn.initializer import Normal
+
+import htc_ops
+from htc.config.schema import AnchorConfig, RPNConfig
+from htc.model.anchors import base_anchors, grid_anchors
+from htc.model.boxes import (
+    SPARE_SCORE,
+    RoIs,
+    full_precision,
+    nms_per_picture,
+    row_count,
+    top_k_indices,
+)
+from htc.model.layers import conv2d
+from htc.model.losses import sigmoid_cross_entropy, smooth_l1, zero_loss
+from htc.model.targets import Choose, GroundTruth, ignored_regions, sample
+
+
+class RPN(nn.Layer):
+    """Scores anchors, moves them, and keeps the best as proposals.
+
+    Per level and anchor: `logits` list of [B, A_l], `deltas` list of [B, A_l, 4], `anchors` list of
+    [A_l, 4], with anchors in order of row, column, ratio.
+    """
+
+    def __init__(self, in_channels: int, config: RPNConfig, anchors: AnchorConfig, choose: Choose):
+        super().__init__()
+        self.config, self.choose = config, choose
+        self.strides = anchors.strides
+        self.base_anchors = [
+            base_anchors(stride, anchors.scale, anchors.ratios) for stride in anchors.strides
+        ]
+        num_ratios = len(anchors.ratios)
+        initializer = Normal(0.0, 0.01)
+        self.conv = conv2d(in_channels, config.channels, 3, initializer=initializer)
+        self.objectness = conv2d(config.channels, num_ratios, 1, initializer=initializer)
+        self.deltas = conv2d(config.channels, 4 * num_ratios, 1, initializer=initializer)
+
+    def forward(self, pyramid):
+        """Five maps [B, C, H / s, W / s] -> (logits, deltas, anchors), lists over levels."""
+        logits, deltas, anchors = [], [], []
+        for x, stride, base in zip(pyramid, self.strides, self.base_anchors):
+            hidden = F.relu(self.conv(x))
+            logits.append(_rows(self.objectness(hidden), 1).squeeze(-1))
+            deltas.append(_rows(self.deltas(hidden), 4))
+            height, width = paddle.shape(x)[2], paddle.shape(x)[3]
+            anchors.append(grid_anchors(height, width, stride, base, logits[-1].dtype))
+        return logits, deltas, anchors
+
+    @paddle.no_grad()
+    def proposals(self, logits, deltas, anchors, image_sizes, training: bool) -> RoIs:
+        """The best boxes of each picture by falling score, and the spare row (see htc.model.boxes).
+
+        Ranked by logit, which orders as the probability does, but still where that rounds to 1.
+
+        Args:
+            image_sizes: [B, 2] (height, width) un-padded; boxes are clipped to them.
+            training: training has larger budgets than inference.
+        """
+        config = self.config
+        pre_nms = config.train_pre_nms if training else config.test_pre_nms
+        post_nms = config.train_post_nms if training else config.test_post_nms
+        scores, boxes, levels = [], [], []
+        batch = row_count(image_sizes)
+        for level, (level_logits, level_deltas, level_anchors) in enumerate(
+            zip(logits, deltas, anchors)
+        ):
+            best = top_k_indices(level_logits, pre_nms)  # [B, K]
+            first = paddle.arange(batch, dtype="int64") * row_count(level_anchors)
+            rows = (best + first.unsqueeze(1)).flatten()
+            scores.append(paddle.take_along_axis(level_logits, best, axis=1))
+            decoded = htc_ops.decode_boxes(
+                paddle.gather(level_anchors, best.flatten()),
+                paddle.gather(level_deltas.reshape([-1, 4]), rows),
+                image_size=image_sizes,
+                boxes_num=paddle.ones_like(best).sum(axis=1),
+            )
+            boxes.append(decoded.reshape([batch, -1, 4]))
+            levels.append(paddle.full_like(best, level))
+        scores = paddle.concat(scores, axis=1)  # [B, K of all levels]
+        boxes = paddle.concat(boxes, axis=1).reshape([-1, 4])
+        pictures = paddle.arange(batch, dtype="int64").unsqueeze(1).expand_as(scores)
+        # Ranked below all others, a box that is too small suppresses none and displaces none.
+        sides = boxes[:, 2:] - boxes[:, :2]
+        large = (sides > config.min_box_size).all(axis=1)
+        lowest = paddle.full_like(scores.flatten(), SPARE_SCORE)
+        ranked = nms_per_picture(
+            boxes,
+            paddle.where(large, scores.flatten(), lowest),
+            paddle.concat(levels, axis=1).flatten(),
+            pictures.flatten(),
+            batch,
+            len(levels),
+            config.nms_iou,
+            post_nms,
+        )
+        return RoIs(ranked.boxes, ranked.boxes_num)
+
+    def losses(self, logits, deltas, anchors, image_sizes, ground_truth) -> dict:
+        """Sigmoid cross entropy and SmoothL1 over the sampled anchors of the batch."""
+        logits = paddle.concat(logits, axis=1)  # [B, A]
+        deltas = paddle.concat(deltas, axis=1)  # [B, A, 4]
+        anchors = paddle.concat(anchors)  # [A, 4]
+        class_loss = zero_loss(logits)
+        delta_loss = zero_loss(deltas)
+        num_sampled = 0
+        for index, (size, truth) in enumerate(zip(image_sizes.tolist(), ground_truth)):
+            positive, negative, targets = self.sample_anchors(anchors, size, truth)
+            num_sampled += max(positive.shape[0] + negative.shape[0], 1)
+            if negative.shape[0]:
+                chosen = paddle.gather(logits[index], negative)
+                class_loss += sigmoid_cross_entropy(chosen, paddle.zeros_like(chosen))
+            if positive.shape[0]:
+                chosen = paddle.gather(logits[index], positive)
+                class_loss += sigmoid_cross_entropy(chosen, paddle.ones_like(chosen))
+                chosen = paddle.gather(deltas[index], positive)
+                delta_loss += smooth_l1(chosen, targets, self.config.smooth_l1_beta)
+        return {
+            "loss_rpn_cls": class_loss / num_sampled,
+            "loss_rpn_reg": delta_loss / num_sampled,
+        }
+
+    @paddle.no_grad()
+    def sample_anchors(self, anchors, image_size, truth: GroundTruth):
+        """Anchors [A, 4] of all levels, (height, width) and annotations of one picture.
+
+        Returns:
+            (positive [P], negative [N]: int64 indices into anchors; targets [P, 4]: deltas).
+            Only anchors inside the un-padded picture take part.
+        """
+        height, width = image_size
+        x1, y1, x2, y2 = anchors.unbind(axis=1)
+        inside = (x1 >= 0) & (y1 >= 0) & (x2 < width) & (y2 < height)
+        if not self.config.inside_only:
+            inside = paddle.ones_like(inside)
+        inside = paddle.nonzero(inside).flatten()
+        if inside.shape[0] == 0:
+            return inside, inside, paddle.zeros([0, 4], dtype=anchors.dtype)
+        anchors = paddle.gather(anchors, inside)
+        gt_boxes = truth.boxes.astype(anchors.dtype)
+        config = self.config
+        matched, _ = htc_ops.match_anchors(
+            anchors,
+            gt_boxes,
+            positive_iou=config.positive_iou,
+            negative_iou=config.negative_iou,
+            min_positive_iou=config.min_positive_iou,
+            match_low_quality=True,
+            **ignored_regions(truth, config.ignore_iof, anchors.dtype),
+        )
+        positive, negative = sample(
+            matched, config.sample_size, config.positive_fraction, self.choose
+        )
+        targets = paddle.zeros([0, 4], dtype=anchors.dtype)
+        if positive.shape[0]:
+            targets = htc_ops.encode_boxes(
+                paddle.gather(anchors, positive),
+                paddle.gather(gt_boxes, paddle.gather(matched, positive)),
+            )
+            positive = paddle.gather(inside, positive)
+        if negative.shape[0]:
+            negative = paddle.gather(inside, negative)
+        return positive, negative, targets
+
+
+def _rows(x, columns: int):
+    """[B, ratios * columns, H, W] -> [B, H * W * ratios, columns] in float32 at least."""
+    x = full_precision(x).transpose([0, 2, 3, 1])
+    return x.reshape([paddle.shape(x)[0], -1, columns])

@@ -1,0 +1,63 @@
+"""The semantic segmentation branch (HTC, section 3.2, "spatial contexts from segmentation")."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from htc.config.schema import SemanticConfig
+from htc.model.boxes import full_precision
+from htc.model.layers import conv2d
+from htc.model.losses import cross_entropy
+from htc.model.targets import semantic_labels
+
+LEVEL = 1  # P3: the level whose size all are brought to
+STRIDE = 8
+
+
+class Semantic(NamedTuple):
+    """logits [B, num_classes, H / 8, W / 8]; embedding [B, C, H / 8, W / 8], or None if nothing uses it."""
+
+    logits: paddle.Tensor
+    embedding: paddle.Tensor | None
+
+
+class SemanticHead(nn.Layer):
+    """Fuses all pyramid levels at stride 8 into class logits and a feature for the other heads."""
+
+    def __init__(self, num_levels: int, in_channels: int, config: SemanticConfig, num_classes: int):
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        widths = [in_channels] + [channels] * config.num_convs
+        self.lateral_convs = nn.LayerList(
+            [conv2d(in_channels, in_channels, 1) for _ in range(num_levels)]
+        )
+        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in zip(widths, widths[1:])])
+        # A layer that nothing reads would never get a gradient.
+        self.embedding = conv2d(channels, channels, 1) if config.fusion else None
+        self.logits = conv2d(channels, num_classes, 1)
+
+    def forward(self, pyramid) -> Semantic:
+        """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""
+        size = paddle.shape(pyramid[LEVEL])[2:]
+        fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
+        for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid)):
+            if level != LEVEL:
+                x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+                fused = fused + F.relu(conv(x))
+        for conv in self.convs:
+            fused = F.relu(conv(fused))
+        embedding = None if self.embedding is None else F.relu(self.embedding(fused))
+        return Semantic(self.logits(fused), embedding)
+
+    def losses(self, semantic: Semantic, ground_truth) -> dict:
+        """Cross entropy averaged over all pixels, ignored ones and padding included as 0."""
+        logits = full_precision(semantic.logits).transpose([0, 2, 3, 1])
+        height, width = logits.shape[1:3]
+        labels = semantic_labels(ground_truth, height, width, STRIDE, self.config.ignore_label)
+        loss = cross_entropy(logits, labels, ignore_index=self.config.ignore_label) / labels.size
+        return {"loss_semantic": self.config.loss_weight * loss}

@@ -1,0 +1,153 @@
+"""Runs the model on the stored cases of the reference implementation and records what it computes.
+
+The cases lie in a folder `shared/reference` beside the checkout, or under the folder that the
+environment variable HTC_SHARED names; without it, the tests that need them are skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from htc.config import Config, config_from_dict
+from htc.model import HTC, GroundTruth
+from htc.model.targets import choose_evenly
+
+SHARED = Path(os.environ.get("HTC_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+REFERENCE = SHARED / "reference"
+
+needs_reference = pytest.mark.skipif(
+    not (REFERENCE / "reference.py").exists(),
+    reason=f"no reference tensors at {REFERENCE}; set HTC_SHARED to the folder that holds them",
+)
+
+
+def reference_module():
+    """reference.py of the folder: load(name), weights(preset)."""
+    spec = importlib.util.spec_from_file_location("htc_reference", REFERENCE / "reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config_of(meta: dict) -> Config:
+    """Our configuration for the reference's model config and budgets, as a case's meta has them."""
+    if "model_cfg" not in meta:  # the float64 twin of the training case
+        meta = reference_module().load("tiny_full_train_b2.npz")[1]
+    stock = meta["model_cfg"]
+    roi, semantic = stock["roi_head"], stock["roi_head"].get("semantic_head")
+    boxes, masks = roi["bbox_head"], roi["mask_head"]
+    train, test = stock["train_cfg"], stock["test_cfg"]
+    fusion = roi.get("semantic_fusion", ("bbox", "mask")) if semantic else ()
+    model = {
+        "backbone": {
+            "depth": stock["backbone"]["depth"],
+            "frozen_stages": stock["backbone"]["frozen_stages"],
+        },
+        "fpn": {"channels": stock["neck"]["out_channels"]},
+        "rpn": {
+            "channels": stock["rpn_head"]["feat_channels"],
+            "sample_size": train["rpn"]["sampler"]["num"],
+            "train_pre_nms": train["rpn_proposal"]["nms_pre"],
+            "train_post_nms": train["rpn_proposal"]["max_per_img"],
+            "test_pre_nms": test["rpn"]["nms_pre"],
+            "test_post_nms": test["rpn"]["max_per_img"],
+        },
+        "semantic": {
+            "enabled": semantic is not None,
+            "fusion": [{"bbox": "box"}.get(name, name) for name in fusion],
+            "channels": semantic["conv_out_channels"] if semantic else 64,
+        },
+        "cascade": {
+            "interleaved": roi["interleaved"],
+            "mask_info_flow": roi["mask_info_flow"],
+            "sample_size": train["rcnn"][0]["sampler"]["num"],
+        },
+        "box_head": {"channels": boxes[0]["fc_out_channels"]},
+        "mask_head": {"channels": masks[0]["conv_out_channels"]},
+        "test": {
+            "score_threshold": test["rcnn"]["score_thr"],
+            "max_detections": test["rcnn"]["max_per_img"],
+        },
+    }
+    keys = {"num_classes": boxes[0]["num_classes"], "model": model}
+    if semantic:
+        keys["num_semantic_classes"] = semantic["num_classes"]
+    return config_from_dict(keys)
+
+
+RENAMED = [
+    (r"^neck\.(lateral_convs\.\d)\.conv\.", r"fpn.\1."),
+    (r"^neck\.fpn_convs\.(\d)\.conv\.", r"fpn.output_convs.\1."),
+    (r"^rpn_head\.rpn_conv\.", "rpn.conv."),
+    (r"^rpn_head\.rpn_cls\.", "rpn.objectness."),
+    (r"^rpn_head\.rpn_reg\.", "rpn.deltas."),
+    (r"^roi_head\.bbox_head\.(\d)\.fc_cls\.", r"box_heads.\1.class_logits."),
+    (r"^roi_head\.bbox_head\.(\d)\.fc_reg\.", r"box_heads.\1.deltas."),
+    (r"^roi_head\.bbox_head\.(\d)\.shared_fcs\.0\.", r"box_heads.\1.fc1."),
+    (r"^roi_head\.bbox_head\.(\d)\.shared_fcs\.1\.", r"box_heads.\1.fc2."),
+    (r"^roi_head\.mask_head\.(\d)\.convs\.(\d)\.conv\.", r"mask_heads.\1.convs.\2."),
+    (r"^roi_head\.mask_head\.(\d)\.conv_res\.conv\.", r"mask_heads.\1.flow."),
+    (r"^roi_head\.mask_head\.(\d)\.upsample\.", r"mask_heads.\1.upsample."),
+    (r"^roi_head\.mask_head\.(\d)\.conv_logits\.", r"mask_heads.\1.logits."),
+    (r"^roi_head\.semantic_head\.conv_embedding\.conv\.", "semantic_head.embedding."),
+    (r"^roi_head\.semantic_head\.conv_logits\.", "semantic_head.logits."),
+    (r"^roi_head\.(semantic_head\.(?:lateral_)?convs\.\d)\.conv\.", r"\1."),
+    (r"\.running_mean$", "._mean"),
+    (r"\.running_var$", "._variance"),
+]
+FULLY_CONNECTED = re.compile(r"(shared_fcs\.\d|fc_cls|fc_reg)\.weight$")
+
+
+def our_name(name: str) -> str:
+    """The reference's name of a parameter -> ours."""
+    for pattern, replacement in RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def our_array(name: str, array: np.ndarray) -> np.ndarray:
+    """The reference's array of that parameter -> ours: Paddle's Linear is [in, out]."""
+    return array.T if FULLY_CONNECTED.search(name) else array
+
+
+def build(meta: dict, dtype: str = "float32") -> HTC:
+    """The model of a case, with the reference's weights and evenly spaced sampling."""
+    model = HTC(config_of(meta), choose=choose_evenly)
+    if dtype != "float32":
+        model.to(dtype=dtype)
+    ours = model.state_dict()
+    stored = {
+        our_name(name): our_array(name, array)
+        for name, array in reference_module().weights(meta["preset"]).items()
+    }
+    assert set(ours) <= set(stored), sorted(set(ours) - set(stored))
+    missing, unexpected = model.set_state_dict(
+        {name: paddle.to_tensor(stored[name].astype(dtype)) for name in ours}
+    )
+    assert not missing and not unexpected
+    return model
+
+
+def ground_truth_of(tensors: dict) -> list[GroundTruth]:
+    """The annotations of a training case."""
+    pictures = []
+    while f"gt{len(pictures)}_boxes" in tensors:
+        prefix = f"gt{len(pictures)}_"
+        semantic = tensors.get(prefix + "seg")
+        pictures.append(
+            GroundTruth(
+                boxes=paddle.to_tensor(tensors[prefix + "boxes"]),
+                labels=paddle.to_tensor(tensors[prefix + "labels"]),
+                masks=paddle.to_tensor(tensors[prefix + "masks"].astype("uint8")),
+                semantic=None if semantic is None else paddle.to_tensor(semantic),
+                picture_id=len(pictures),
+            )
+        )
+    return pictures
