@@ -124,6 +124,8 @@ def check_fraction(name: str, value) -> float:
 
 
 def check_real(name: str, value) -> float:
+    if type(value) in (float, int):  # the common case, without the slower abstract classes
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {_describe(value)}")
     return float(value)
