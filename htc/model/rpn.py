@@ -9,7 +9,7 @@ from paddle.nn.initializer import Normal
 
 import htc_ops
 from htc.config.schema import AnchorConfig, RPNConfig
-from htc.model.anchors import base_anchors, grid_anchors
+from htc.model.anchors import grid_anchors
 from htc.model.boxes import (
     SPARE_SCORE,
     RoIs,
@@ -33,10 +33,7 @@ class RPN(nn.Layer):
     def __init__(self, in_channels: int, config: RPNConfig, anchors: AnchorConfig, choose: Choose):
         super().__init__()
         self.config, self.choose = config, choose
-        self.strides = anchors.strides
-        self.base_anchors = [
-            base_anchors(stride, anchors.scale, anchors.ratios) for stride in anchors.strides
-        ]
+        self.anchors = anchors
         num_ratios = len(anchors.ratios)
         initializer = Normal(0.0, 0.01)
         self.conv = conv2d(in_channels, config.channels, 3, initializer=initializer)
@@ -46,12 +43,13 @@ class RPN(nn.Layer):
     def forward(self, pyramid):
         """Five maps [B, C, H / s, W / s] -> (logits, deltas, anchors), lists over levels."""
         logits, deltas, anchors = [], [], []
-        for x, stride, base in zip(pyramid, self.strides, self.base_anchors):
+        for level, x in enumerate(pyramid):
             hidden = F.relu(self.conv(x))
             logits.append(_rows(self.objectness(hidden), 1).squeeze(-1))
             deltas.append(_rows(self.deltas(hidden), 4))
             height, width = paddle.shape(x)[2], paddle.shape(x)[3]
-            anchors.append(grid_anchors(height, width, stride, base, logits[-1].dtype))
+            dtype = "float64" if logits[-1].dtype == paddle.float64 else "float32"
+            anchors.append(grid_anchors(height, width, self.anchors, level, dtype))
         return logits, deltas, anchors
 
     @paddle.no_grad()

@@ -47,8 +47,7 @@ class SemanticHead(nn.Layer):
         fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
         for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid)):
             if level != LEVEL:
-                x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-                fused = fused + F.relu(conv(x))
+                fused = fused + F.relu(conv(resize(x, size)))
         for conv in self.convs:
             fused = F.relu(conv(fused))
         embedding = None if self.embedding is None else F.relu(self.embedding(fused))
@@ -61,3 +60,8 @@ class SemanticHead(nn.Layer):
         labels = semantic_labels(ground_truth, height, width, STRIDE, self.config.ignore_label)
         loss = cross_entropy(logits, labels, ignore_index=self.config.ignore_label) / labels.size
         return {"loss_semantic": self.config.loss_weight * loss}
+
+
+def resize(x, size):
+    """Bilinear, corner pixels on corner pixels: [B, C, h, w] -> [B, C, *size]."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -151,3 +151,79 @@ def ground_truth_of(tensors: dict) -> list[GroundTruth]:
             )
         )
     return pictures
+
+
+class Recorder:
+    """Keeps the arguments and results of functions and layers while the model runs.
+
+    calls["name"] is a list of (arguments, result), tensors as arrays.
+    """
+
+    def __init__(self, monkeypatch):
+        self.monkeypatch = monkeypatch
+        self.calls = {}
+
+    def watch(self, owner, attribute: str, name: str | None = None):
+        """Record the calls of a function of a module, a method of an object, or a layer's forward."""
+        original = getattr(owner, attribute)
+        calls = self.calls.setdefault(name or attribute, [])
+
+        def wrapper(*args, **kwargs):
+            result = original(*args, **kwargs)
+            calls.append((to_arrays(args), to_arrays(result)))
+            return result
+
+        self.monkeypatch.setattr(owner, attribute, wrapper)
+
+    def results(self, name: str) -> list:
+        return [result for _, result in self.calls[name]]
+
+    def arguments(self, name: str, index: int) -> list:
+        return [args[index] for args, _ in self.calls[name]]
+
+
+def to_arrays(value):
+    """Tensors, also inside tuples, lists and named tuples, as NumPy arrays."""
+    if isinstance(value, paddle.Tensor):
+        return value.numpy()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(to_arrays, value))
+    if isinstance(value, (tuple, list)):
+        return [to_arrays(item) for item in value]
+    return value
+
+
+class Comparison:
+    """Compares arrays with the stored ones of a case, and remembers how far the worst was off.
+
+    Tolerance: 1e-4 of the tensor's largest magnitude, or five times the rounding noise stored with
+    it (the difference of two runs of the reference itself), whichever is larger.
+    """
+
+    def __init__(self, tensors: dict, meta: dict):
+        self.tensors, self.noise = tensors, meta.get("noise_vs_alt_kernels", {})
+        self.worst, self.worst_key, self.compared = 0.0, None, []
+
+    def close(self, key: str, ours: np.ndarray, noise: float | None = None):
+        """Assert that ours is the stored tensor within tolerance; passes over what is not stored."""
+        if key not in self.tensors:
+            return
+        stored = self.tensors[key]
+        assert ours.shape == stored.shape, (key, ours.shape, stored.shape)
+        self.compared.append(key)
+        if not stored.size:
+            return
+        largest = np.abs(stored).max()
+        noise = self.noise.get(key, 0.0) if noise is None else noise
+        error = np.abs(ours.astype("float64") - stored).max()
+        assert error <= max(1e-4 * largest, 5 * noise), (key, error, largest, noise)
+        relative = error / max(largest, 1e-12)
+        if relative > self.worst:
+            self.worst, self.worst_key = relative, key
+
+    def equal(self, key: str, ours: np.ndarray):
+        """Assert that ours is exactly the stored tensor; passes over what is not stored."""
+        if key not in self.tensors:
+            return
+        self.compared.append(key)
+        np.testing.assert_array_equal(ours, self.tensors[key], err_msg=key)
