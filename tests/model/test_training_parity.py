@@ -56,8 +56,22 @@ def test_every_stored_tensor(case, monkeypatch, agreement):
     anchors_agree(check, recorder, meta)
     roi_samples_agree(check, recorder, model, meta)
     worst_loss = losses_agree(tensors, losses, 1e-5)
-    noise = meta["grad_rel_l2_noise"]
-    worst_gradient = gradients_agree(model, tensors, lambda key: 3 * noise[key])
+    tolerances = {key: 3 * noise for key, noise in meta["grad_rel_l2_noise"].items()}
+    errors = gradient_errors(model, tensors)
+    jumped = {key for key, error in errors.items() if error > tolerances[key]}
+    if jumped:
+        # Where a ReLU's input lies within rounding of 0, a float32 gradient jumps, by up to 1e-2 between
+        # two runs of the reference itself. In float64 nothing lies so near: there the gradient must
+        # be the stored one to the same tolerance.
+        assert all(errors[key] < 1e-2 for key in jumped), errors
+        double = build(meta, "float64")
+        monkeypatch.setattr(semantic_module, "resize", resize_in_float64)
+        step(double, tensors | {"input": tensors["input"].astype("float64")}, meta)
+        in_double = gradient_errors(double, tensors)
+        assert {k: in_double[k] for k in jumped if in_double[k] > tolerances[k]} == {}
+    worst_gradient = worst_of(errors)
+    if jumped:
+        worst_gradient += f"; by a ReLU's jump: {', '.join(sorted(jumped))}"
     no_tensor_left_out(check)
     agreement(f"{case}, training", "worst intermediate", f"{check.worst:.1e} ({check.worst_key})")
     agreement(f"{case}, training", "worst loss", worst_loss)
@@ -78,7 +92,9 @@ def test_float64_twin(monkeypatch, agreement):
     anchors_agree(check, recorder, meta)
     roi_samples_agree(check, recorder, model, meta)
     worst_loss = losses_agree(tensors, losses, 1e-6)
-    worst_gradient = gradients_agree(model, tensors, lambda key: 1e-6)
+    errors = gradient_errors(model, tensors)
+    assert max(errors.values()) <= 1e-6, errors
+    worst_gradient = worst_of(errors)
     no_tensor_left_out(check)
     row = "full, training, float64"
     agreement(row, "worst intermediate", f"{check.worst:.1e} ({check.worst_key})")
@@ -229,10 +245,9 @@ def losses_agree(tensors, losses, tolerance) -> str:
     return f"{errors[worst]:.1e} ({worst})"
 
 
-def gradients_agree(model, tensors, tolerance) -> str:
-    """Each stored gradient within its relative L2 tolerance; returns the worst."""
-    parameters = {n: p for n, p in model.named_parameters() if not p.stop_gradient}
-    assert all(parameter.grad is not None for parameter in parameters.values())
+def gradient_errors(model, tensors) -> dict[str, float]:
+    """Stored gradient -> relative L2 distance of ours from it."""
+    parameters = dict(model.named_parameters())
     errors = {}
     for key in (key for key in tensors if key.startswith("grad/")):
         name = key.removeprefix("grad/")
@@ -240,7 +255,10 @@ def gradients_agree(model, tensors, tolerance) -> str:
         ours = parameters[our_name(name)].grad.numpy()
         errors[key] = np.linalg.norm(ours - stored) / np.linalg.norm(stored)
     assert errors
-    assert {key: error for key, error in errors.items() if error > tolerance(key)} == {}
+    return errors
+
+
+def worst_of(errors) -> str:
     worst = max(errors, key=errors.get)
     return f"{errors[worst]:.1e} ({our_name(worst.removeprefix('grad/'))})"
 
