@@ -10,6 +10,9 @@
 //     #endif
 //
 // No include guard: that is the point.
+//
+// HTC_TARGET_LEVEL is the value of CpuTarget. Kernels and simd.h ask it, and not __AVX2__ and the
+// like: g++ 12 leaves those macros as they are on the command line within `#pragma GCC target`.
 #ifndef HTC_TARGET_SOURCE
 #  error "define HTC_TARGET_SOURCE as the name of the including file first"
 #endif
@@ -22,23 +25,28 @@
 #    define HTC_RUN_ONCE 0
 
 #    define HTC_TARGET avx2
+#    define HTC_TARGET_LEVEL 1
 #    pragma GCC push_options
 #    pragma GCC target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 #    include HTC_TARGET_SOURCE
 #    pragma GCC pop_options
 #    undef HTC_TARGET
+#    undef HTC_TARGET_LEVEL
 
 #    define HTC_TARGET avx512
+#    define HTC_TARGET_LEVEL 2
 #    pragma GCC push_options
 #    pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 #    include HTC_TARGET_SOURCE
 #    pragma GCC pop_options
 #    undef HTC_TARGET
+#    undef HTC_TARGET_LEVEL
 
 #    undef HTC_RUN_ONCE
 #  endif  // HTC_X86_TARGETS
 
 // Last the baseline, compiled where the including file itself goes on.
 #  define HTC_TARGET portable
+#  define HTC_TARGET_LEVEL 0
 #  define HTC_RUN_ONCE 1
 #endif  // HTC_TARGET

@@ -10,9 +10,9 @@
 
 namespace htc::cpu::HTC_TARGET {
 
-#if defined(__AVX512F__)
+#if HTC_TARGET_LEVEL == 2
 constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
+#elif HTC_TARGET_LEVEL == 1
 constexpr int kVectorBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
@@ -80,18 +80,18 @@ HTC_INLINE V min_or(V a, V b) {
 // a * b + c, rounded once where the target can and twice beneath. Not for geometry that must round
 // as the oracle does.
 HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-#if defined(__AVX512F__)
+#if HTC_TARGET_LEVEL == 2
   return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
+#elif HTC_TARGET_LEVEL == 1
   return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
   return a * b + c;
 #endif
 }
 HTC_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-#if defined(__AVX512F__)
+#if HTC_TARGET_LEVEL == 2
   return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined(__FMA__)
+#elif HTC_TARGET_LEVEL == 1
   return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
   return a * b + c;
@@ -100,9 +100,9 @@ HTC_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 // One bit a lane, lane 0 lowest.
 HTC_INLINE uint32_t bits(Mask<float> mask) {
-#if defined(__AVX512F__)
+#if HTC_TARGET_LEVEL == 2
   return _mm512_movepi32_mask((__m512i)mask);
-#elif defined(__AVX2__)
+#elif HTC_TARGET_LEVEL == 1
   return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
 #elif defined(__SSE2__)
   return static_cast<uint32_t>(_mm_movemask_ps((__m128)mask));
@@ -113,9 +113,9 @@ HTC_INLINE uint32_t bits(Mask<float> mask) {
 #endif
 }
 HTC_INLINE uint32_t bits(Mask<double> mask) {
-#if defined(__AVX512F__)
+#if HTC_TARGET_LEVEL == 2
   return _mm512_movepi64_mask((__m512i)mask);
-#elif defined(__AVX2__)
+#elif HTC_TARGET_LEVEL == 1
   return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)mask));
 #elif defined(__SSE2__)
   return static_cast<uint32_t>(_mm_movemask_pd((__m128d)mask));
