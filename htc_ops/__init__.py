@@ -2,5 +2,13 @@
 
 from htc_ops._library import get_num_threads, set_num_threads
 from htc_ops.box_codec import decode_boxes, encode_boxes
+from htc_ops.nms import batched_nms, nms
 
-__all__ = ["decode_boxes", "encode_boxes", "get_num_threads", "set_num_threads"]
+__all__ = [
+    "batched_nms",
+    "decode_boxes",
+    "encode_boxes",
+    "get_num_threads",
+    "nms",
+    "set_num_threads",
+]

@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <cstring>
+
+#include "htc/ops/nms.h"
+#include "paddle/op_utils.h"
+
+namespace htc::binding {
+
+std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
+                                const paddle::optional<paddle::Tensor>& class_ids,
+                                const std::string& iou_threshold, int64_t max_keep) {
+  constexpr auto kOp = "nms";
+  check_input(boxes, kOp, "boxes");
+  check_input(scores, kOp, "scores");
+  PD_CHECK(boxes.shape().size() == 2 && boxes.shape()[1] == 4, kOp, ": boxes must be [N, 4]");
+  NmsShape shape;
+  shape.num_boxes = boxes.shape()[0];
+  shape.max_keep = max_keep < 0 ? shape.num_boxes : std::min(max_keep, shape.num_boxes);
+  PD_CHECK(shape.num_boxes <= kNmsMaxBoxes, kOp, ": more than 2^31 - 1 boxes");
+  PD_CHECK(scores.shape().size() == 1 && scores.shape()[0] == shape.num_boxes, kOp,
+           ": scores must be [N], one a box");
+  PD_CHECK(scores.dtype() == boxes.dtype() && same_place(boxes, scores), kOp,
+           ": boxes and scores must share dtype and device");
+  paddle::Tensor ids;
+  if (class_ids) {
+    check_input(*class_ids, kOp, "class_ids");
+    PD_CHECK(class_ids->shape() == scores.shape() && same_place(boxes, *class_ids), kOp,
+             ": class_ids must be [N], one a box, on the device of boxes");
+    ids = as_int64(*class_ids);
+  }
+  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
+  const int64_t* id_data = class_ids ? ids.data<int64_t>() : nullptr;
+  const double threshold = real(iou_threshold);
+  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
+    return paddle::empty({count}, dtype, boxes.place());
+  };
+  if (shape.max_keep == 0) return {allocate(0, paddle::DataType::INT64)};
+
+  paddle::Tensor kept = allocate(shape.max_keep, paddle::DataType::INT64);
+  int64_t num_kept = 0;
+  HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
+    auto workspace =
+        allocate(cpu::nms_workspace_bytes<scalar_t>(shape.num_boxes), paddle::DataType::UINT8);
+    num_kept = cpu::nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), id_data, shape, threshold,
+                        static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>());
+  });
+  if (num_kept == shape.max_keep) return {kept};
+  paddle::Tensor result = allocate(num_kept, paddle::DataType::INT64);
+  std::memcpy(result.data<int64_t>(), kept.data<int64_t>(),
+              static_cast<size_t>(num_kept) * sizeof(int64_t));
+  return {result};
+}
+
+std::vector<std::vector<int64_t>> nms_shape(const std::vector<int64_t>&,
+                                            const std::vector<int64_t>&,
+                                            const paddle::optional<std::vector<int64_t>>&,
+                                            const std::string&, int64_t) {
+  return {{-1}};
+}
+
+std::vector<paddle::DataType> nms_dtype(const paddle::DataType&, const paddle::DataType&,
+                                        const paddle::optional<paddle::DataType>&) {
+  return {paddle::DataType::INT64};
+}
+
+}  // namespace htc::binding
+
+PD_BUILD_OP(htc_nms)
+    .Inputs({"Boxes", "Scores", paddle::Optional("ClassIds")})
+    .Outputs({"Kept"})
+    .Attrs({"iou_threshold: std::string", "max_keep: int64_t"})
+    .SetKernelFn(PD_KERNEL(htc::binding::nms))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::nms_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::nms_dtype));
