@@ -12,7 +12,7 @@ from htc.model.layers import linear
 
 
 class BoxHead(nn.Layer):
-    """Classifies RoIs and moves their boxes (Faster R-CNN with FPN, arXiv 1612.03144, section 4.2)."""
+    """Classifies RoIs and moves their boxes (FPN, arXiv 1612.03144, section 4.2)."""
 
     def __init__(self, in_channels: int, config: BoxHeadConfig, num_classes: int):
         super().__init__()
@@ -24,9 +24,10 @@ class BoxHead(nn.Layer):
         self.deltas = linear(channels, 4 * boxes, Normal(0.0, 0.001))
 
     def forward(self, roi_features):
-        """[R, in_channels, S, S] -> class logits [R, num_classes + 1] (background last), deltas [R, 4 * K].
+        """RoI features [R, in_channels, S, S] -> class logits, deltas, both in float32 at least.
 
-        K is 1, or num_classes where the deltas are not class-agnostic. Both in float32 at least.
+        Class logits are [R, num_classes + 1], background last. Deltas are [R, 4], or where they are
+        not class-agnostic [R, 4 * num_classes].
         """
         x = F.relu(self.fc1(roi_features.flatten(1)))
         x = F.relu(self.fc2(x))

@@ -1,14 +1,14 @@
 """Rows of boxes of several pictures, and how they are ranked and thinned out.
 
-The boxes of a batch are one tensor `boxes [R, 4]`, picture after picture, with `boxes_num [B]` beside it.
+The boxes of a batch are one tensor `boxes [R, 4]`, picture after picture, with `boxes_num [B]`.
 
-Ties, everywhere in the model: of equal scores the lower index goes first. Of equal IoUs an anchor takes
-the lowest ground truth index, except that a ground truth whose best IoU it equals takes it, the last
-such ground truth (`htc_ops.match_anchors`).
+Ties, everywhere in the model: of equal scores the lower index goes first. An anchor that overlaps
+two ground truths equally takes the lower index; but a ground truth takes every anchor that has
+exactly its best IoU, and of several such ground truths the last one does (`htc_ops.match_anchors`).
 
-The spare row: Paddle's convolutions and matrix products refuse tensors without rows (2.6 always, 3.x in
-exported graphs on some devices), and a picture may have no proposal and no detection. At inference one
-unit box therefore rides at the end of the last picture's boxes, and is cut off from the results.
+The spare row: Paddle 2.6's convolutions and matrix products refuse tensors without rows, and a
+picture may have no proposal and no detection. At inference one unit box therefore rides at the end
+of the last picture's boxes, and is cut off from the results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPARE_SCORE = -1e30  # below every real score, and finite, so that sorting needs
 
 
 class RoIs(NamedTuple):
-    """Regions of a batch: boxes [R, 4] in the network's picture, boxes_num [B] int32 of each picture."""
+    """Regions of a batch: boxes [R, 4], and how many are each picture's, boxes_num [B] int32."""
 
     boxes: paddle.Tensor
     boxes_num: paddle.Tensor
@@ -38,7 +38,7 @@ def full_precision(x):
 
 
 def row_count(x):
-    """The number of rows as a 0-D int64 tensor: what an exported graph needs in place of x.shape[0]."""
+    """x.shape[0] as a 0-D int64 tensor, which an exported graph leaves open."""
     return paddle.shape(x)[0].astype("int64")
 
 
@@ -74,7 +74,7 @@ def top_k_indices(scores, k: int):
 class Ranked(NamedTuple):
     """Boxes that NMS kept, picture after picture, by falling score within each, and the spare row.
 
-    boxes [M + 1, 4]; scores [M + 1]; classes [M + 1] int64; boxes_num [B] int32, spare row included.
+    boxes [M + 1, 4]; scores [M + 1]; classes [M + 1] int64; boxes_num [B] int32, spare row too.
     """
 
     boxes: paddle.Tensor
@@ -97,8 +97,8 @@ def nms_per_picture(
 
     Args:
         boxes: [N, 4]; scores: [N], SPARE_SCORE for a box to be dropped.
-        classes: [N] int64, 0 .. num_classes - 1; pictures: [N] int64, 0 .. batch - 1. A box suppresses
-            boxes of its own class and picture alone.
+        classes: [N] int64, 0 .. num_classes - 1; pictures: [N] int64, 0 .. batch - 1. A box
+            suppresses boxes of its own class and picture alone.
         batch: number of pictures, 0-D int64 tensor.
     """
     # The spare row competes with nothing, as the only box of a picture after the last.

@@ -1,4 +1,4 @@
-"""The interleaved cascade of box and mask heads (HTC, K. Chen et al., arXiv 1901.07518, section 3.1)."""
+"""The interleaved cascade of box and mask heads (HTC, arXiv 1901.07518, section 3.1)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,18 @@ SEMANTIC_STRIDE = 8
 
 
 class Features(NamedTuple):
-    """pyramid: P2 to P6, each [B, C, H / s, W / s]; embedding: [B, C, H / 8, W / 8] semantic, or None."""
+    """What RoIs are pooled from.
+
+    pyramid: P2 to P6, each [B, C, H / stride, W / stride].
+    embedding: the semantic feature [B, C, H / 8, W / 8], or None.
+    """
 
     pyramid: list
     embedding: paddle.Tensor | None
 
 
 class Cascade(nn.Layer):
-    """The RoI heads, `box_heads` and `mask_heads`, one of each a stage, and the loop that runs them."""
+    """The RoI heads, one of `box_heads` and `mask_heads` a stage, and the loop that runs them."""
 
     def __init__(self, config: ModelConfig, num_classes: int, choose: Choose):
         super().__init__()
@@ -162,7 +166,7 @@ class Cascade(nn.Layer):
         return probs[-1] if self.config.test.mask_ensemble == "last" else sum(probs) / len(probs)
 
     def box_losses(self, t: int, samples: Samples, class_logits, deltas) -> dict:
-        """Softmax cross entropy and SmoothL1 of stage t, both over the number of RoIs of the batch."""
+        """Softmax cross entropy and SmoothL1 of stage t, over the number of RoIs of the batch."""
         stage, count = self.stages[t], samples.labels.shape[0]
         class_loss = zero_loss(class_logits)
         delta_loss = zero_loss(deltas)

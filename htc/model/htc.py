@@ -1,4 +1,4 @@
-"""Hybrid Task Cascade (K. Chen et al., CVPR 2019, arXiv 1901.07518): pictures in, detections out."""
+"""Hybrid Task Cascade (K. Chen et al., CVPR 2019, arXiv 1901.07518), pictures to detections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class HTC(Cascade):
 
     Args:
         config: a Config; its `model`, `num_classes` and `num_semantic_classes` are read.
-        choose: which anchors and RoIs are sampled in training, at random unless a test says otherwise.
+        choose: which anchors and RoIs are sampled in training: at random, unless a test wants
+            the same ones every time.
     """
 
     def __init__(self, config: Config, choose: Choose = choose_at_random):
@@ -52,8 +53,9 @@ class HTC(Cascade):
             ground_truth: one a picture, to train.
 
         Returns:
-            Detections in pixels of `images`; or {"loss_<term>": weighted loss, ..., "loss": their sum},
-            0-D tensors of float32.
+            Detections in pixels of `images`; or 0-D losses, each with its weight in it, as far as the
+            model has them: loss_rpn_cls, loss_rpn_reg, loss_semantic, loss_bbox_cls_stage<t>,
+            loss_bbox_reg_stage<t>, loss_mask_stage<t>, and loss, their sum.
 
         Raises:
             ValueError: arguments that do not fit together.
@@ -71,7 +73,11 @@ class HTC(Cascade):
             return self.run_cascade(features, proposals, image_sizes)
 
         check_ground_truth(
-            ground_truth, images.shape[0], len(self.mask_heads) > 0, semantic is not None
+            ground_truth,
+            images.shape[0],
+            self.num_classes,
+            masks=len(self.mask_heads) > 0,
+            semantic=semantic is not None,
         )
         losses = self.rpn.losses(logits, deltas, anchors, image_sizes, ground_truth)
         if semantic:

@@ -9,7 +9,7 @@ from htc.model.boxes import full_precision
 
 
 def smooth_l1(predictions, targets, beta: float):
-    """Sum of SmoothL1 (R. Girshick, arXiv 1504.08083): quadratic below beta, linear above; beta 0 is L1."""
+    """Sum of SmoothL1 (arXiv 1504.08083): quadratic below beta, linear above; beta 0 is L1."""
     difference = paddle.abs(full_precision(predictions) - targets)
     if beta == 0:
         return difference.sum()
@@ -24,7 +24,7 @@ def sigmoid_cross_entropy(logits, targets):
 
 
 def cross_entropy(logits, labels, ignore_index: int = -100):
-    """Sum of the softmax cross entropy along the last axis; rows labelled ignore_index count as 0."""
+    """Sum of the softmax cross entropy along the last axis; label ignore_index counts as 0."""
     return F.cross_entropy(
         full_precision(logits), labels, ignore_index=ignore_index, reduction="sum"
     )
@@ -54,9 +54,10 @@ def total_loss(losses: dict, picture_ids: list):
     values = paddle.stack([value.detach().reshape([]) for value in losses.values()])
     finite = paddle.isfinite(values)
     if not bool(finite.all()):
-        values = dict(zip(losses, values.tolist()))
         broken = ", ".join(
-            f"{name} = {values[name]}" for name, fine in zip(losses, finite.tolist()) if not fine
+            f"{name} = {float(value)}"
+            for name, value in losses.items()
+            if not bool(paddle.isfinite(value).all())
         )
         raise FloatingPointError(
             f"loss is not finite: {broken}; pictures of the batch: {picture_ids}. Look at their "

@@ -1,6 +1,8 @@
-"""The mask head of a stage, and mask information flow (HTC, section 3.1, "mask information flow")."""
+"""The mask head of a stage, with mask information flow (HTC, section 3.1)."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import paddle.nn.functional as F
 from paddle import nn
@@ -13,8 +15,8 @@ from htc.model.layers import conv2d, deconv2x2
 class MaskHead(nn.Layer):
     """Four 3x3 convolutions, a 2x2 deconvolution and a 1x1 convolution to one map a class.
 
-    With `flow`, the features of the previous stage's head, through a 1x1 convolution, are added to its
-    input.
+    With `flow`, the features of the previous stage's head are added to its input, through a 1x1
+    convolution.
     """
 
     def __init__(self, in_channels: int, config: MaskHeadConfig, num_classes: int, flow: bool):
@@ -22,12 +24,15 @@ class MaskHead(nn.Layer):
         channels = config.channels
         widths = [in_channels] + [channels] * config.num_convs
         self.flow = conv2d(channels, in_channels, 1) if flow else None
-        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in zip(widths, widths[1:])])
+        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in pairwise(widths)])
         self.upsample = deconv2x2(channels, channels)
         self.logits = conv2d(channels, num_classes, 1)
 
     def features(self, roi_features, previous=None):
-        """RoI features [R, C, 14, 14], the previous head's (unused without flow) -> [R, channels, 14, 14]."""
+        """RoI features [R, C, 14, 14] -> [R, channels, 14, 14].
+
+        previous: the features of the head before; not looked at without flow.
+        """
         x = roi_features
         if self.flow is not None:
             x = x + F.relu(self.flow(previous))

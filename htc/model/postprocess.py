@@ -29,7 +29,7 @@ def select_detections(boxes, class_probs, boxes_num, config: TestConfig) -> Rank
     """Score threshold, per-class NMS, and the best few of each picture.
 
     Args:
-        boxes: [R, 4] or, one a class, [R, 4 * C]; the last row is the spare one (see htc.model.boxes).
+        boxes: [R, 4] or, one a class, [R, 4 * C]; the last is the spare row (see htc.model.boxes).
         class_probs: [R, C + 1], background last.
         boxes_num: [B] int32, the spare row counted in the last picture.
 
@@ -69,7 +69,7 @@ def to_original(detections: Detections, scales) -> list[Detections]:
     """
     pictures = []
     end = 0
-    for count, (x, y) in zip(detections.boxes_num.tolist(), scales):
+    for count, (x, y) in zip(detections.boxes_num.tolist(), scales, strict=True):
         rows = slice(end, end + count)
         end += count
         scale = paddle.to_tensor([x, y, x, y], dtype=detections.boxes.dtype)

@@ -32,8 +32,8 @@ class ResNet(nn.Layer):
             raise ValueError(f"backbone.depth: expected one of {sorted(BLOCKS)}, got {depth}")
         if depth < 50 and (config.groups != 1 or config.deformable_stages or config.stride_in_1x1):
             raise ValueError(
-                "backbone.depth: groups, deformable_stages and stride_in_1x1 are for bottleneck blocks, "
-                f"depth 50 and more; got {depth}"
+                "backbone.depth: groups, deformable_stages and stride_in_1x1 are for bottleneck "
+                f"blocks, depth 50 and more; got {depth}"
             )
         block = Bottleneck if depth >= 50 else BasicBlock
         self.conv1 = conv2d(3, width, 7, stride=2, bias=False)
@@ -125,8 +125,8 @@ class Bottleneck(nn.Layer):
 class DeformableConv(nn.Layer):
     """Deformable convolution, version 1 (J. Dai et al., arXiv 1703.06211), one offset group.
 
-    The offsets (dy, dx of each tap) come from an ordinary convolution that starts at zero, so the layer
-    starts as an ordinary convolution.
+    The offsets (dy, dx of each tap) come from an ordinary convolution that starts at zero, so the
+    layer starts as an ordinary convolution.
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride, groups, bias):
@@ -142,7 +142,7 @@ class DeformableConv(nn.Layer):
         )
 
     def forward(self, x):
-        # Sampling positions need float32: a half-precision offset of a far pixel is off by whole pixels.
+        # Sampling positions need float32: float16 is too coarse for a pixel far from the corner.
         offset = self.offset(x).astype(self.weight.dtype)
         return paddle.vision.ops.deform_conv2d(
             x.astype(self.weight.dtype),

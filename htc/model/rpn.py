@@ -68,7 +68,7 @@ class RPN(nn.Layer):
         scores, boxes, levels = [], [], []
         batch = row_count(image_sizes)
         for level, (level_logits, level_deltas, level_anchors) in enumerate(
-            zip(logits, deltas, anchors)
+            zip(logits, deltas, anchors, strict=True)
         ):
             best = top_k_indices(level_logits, pre_nms)  # [B, K]
             first = paddle.arange(batch, dtype="int64") * row_count(level_anchors)
@@ -109,7 +109,7 @@ class RPN(nn.Layer):
         class_loss = zero_loss(logits)
         delta_loss = zero_loss(deltas)
         num_sampled = 0
-        for index, (size, truth) in enumerate(zip(image_sizes.tolist(), ground_truth)):
+        for index, (size, truth) in enumerate(zip(image_sizes.tolist(), ground_truth, strict=True)):
             positive, negative, targets = self.sample_anchors(anchors, size, truth)
             num_sampled += max(positive.shape[0] + negative.shape[0], 1)
             if negative.shape[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import paddle
@@ -19,7 +20,11 @@ STRIDE = 8
 
 
 class Semantic(NamedTuple):
-    """logits [B, num_classes, H / 8, W / 8]; embedding [B, C, H / 8, W / 8], or None if nothing uses it."""
+    """What the branch answers at stride 8.
+
+    logits: [B, num_classes, H / 8, W / 8].
+    embedding: [B, C, H / 8, W / 8], the feature that is fused; None where nothing uses it.
+    """
 
     logits: paddle.Tensor
     embedding: paddle.Tensor | None
@@ -36,7 +41,7 @@ class SemanticHead(nn.Layer):
         self.lateral_convs = nn.LayerList(
             [conv2d(in_channels, in_channels, 1) for _ in range(num_levels)]
         )
-        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in zip(widths, widths[1:])])
+        self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in pairwise(widths)])
         # A layer that nothing reads would never get a gradient.
         self.embedding = conv2d(channels, channels, 1) if config.fusion else None
         self.logits = conv2d(channels, num_classes, 1)
@@ -45,7 +50,7 @@ class SemanticHead(nn.Layer):
         """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""
         size = paddle.shape(pyramid[LEVEL])[2:]
         fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
-        for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid)):
+        for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid, strict=True)):
             if level != LEVEL:
                 fused = fused + F.relu(conv(resize(x, size)))
         for conv in self.convs:
@@ -58,7 +63,14 @@ class SemanticHead(nn.Layer):
         logits = full_precision(semantic.logits).transpose([0, 2, 3, 1])
         height, width = logits.shape[1:3]
         labels = semantic_labels(ground_truth, height, width, STRIDE, self.config.ignore_label)
-        loss = cross_entropy(logits, labels, ignore_index=self.config.ignore_label) / labels.size
+        ignored = self.config.ignore_label
+        if int(paddle.where(labels == ignored, 0 * labels, labels).max()) >= logits.shape[3]:
+            raise ValueError(
+                f"semantic maps of pictures {[truth.picture_id for truth in ground_truth]}: expected "
+                f"labels below {logits.shape[3]} (num_semantic_classes) or {ignored} (to ignore), got "
+                f"{sorted(set(labels.flatten().tolist()))}"
+            )
+        loss = cross_entropy(logits, labels, ignore_index=ignored) / labels.size
         return {"loss_semantic": self.config.loss_weight * loss}
 
 

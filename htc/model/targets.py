@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import paddle
 
@@ -12,6 +13,7 @@ from htc.config.schema import CascadeConfig
 from htc.model.boxes import RoIs, spare_rois
 
 NEGATIVE = -1  # htc_ops.match_anchors: background
+NOT_SAMPLED = -2  # neither object nor background
 
 
 @dataclass
@@ -22,7 +24,7 @@ class GroundTruth:
     labels: [G] int64, 0 .. num_classes - 1.
     masks: [G, H, W] uint8 of 0 and 1, or None for a model without masks.
     crowd_boxes: [K, 4] float32, regions that are neither object nor background, or None.
-    semantic: [H, W] uint8, class or ignore label of each pixel, or None for a model without that branch.
+    semantic: [H, W] uint8, class or ignore label of each pixel, or None without that branch.
     picture_id: named in errors.
     """
 
@@ -34,7 +36,9 @@ class GroundTruth:
     picture_id: object = None
 
 
-def check_ground_truth(ground_truth: list[GroundTruth], batch: int, masks: bool, semantic: bool):
+def check_ground_truth(
+    ground_truth: list[GroundTruth], batch: int, num_classes: int, masks: bool, semantic: bool
+):
     """Raise ValueError where annotations do not fit the batch or lack what the model trains on."""
     if len(ground_truth) != batch:
         raise ValueError(
@@ -46,6 +50,11 @@ def check_ground_truth(ground_truth: list[GroundTruth], batch: int, masks: bool,
             raise ValueError(f"{picture}: boxes: expected [G, 4], got {list(truth.boxes.shape)}")
         if truth.labels.shape[0] != count:
             raise ValueError(f"{picture}: expected {count} labels, got {truth.labels.shape[0]}")
+        if count and not 0 <= int(truth.labels.min()) <= int(truth.labels.max()) < num_classes:
+            raise ValueError(
+                f"{picture}: labels: expected 0 to {num_classes - 1} (num_classes={num_classes}), "
+                f"got {truth.labels.tolist()}"
+            )
         if masks and count and (truth.masks is None or truth.masks.shape[0] != count):
             got = None if truth.masks is None else list(truth.masks.shape)
             raise ValueError(
@@ -67,8 +76,8 @@ class Samples(NamedTuple):
     gt_boxes: [R, 4], the matched ground truth; the RoI itself for background.
     was_gt: [R] bool, rows that are prepended ground truth.
 
-    A batch without any RoI has one RoI, the spare row, that no label goes with: the heads run on it, so
-    that their parameters get gradients (of zero), and the next stage does not see it.
+    A batch without any RoI has one RoI, the spare row, that no label goes with: the heads run on
+    it, so that their parameters get gradients (of zero), and the next stage does not see it.
     """
 
     rois: RoIs
@@ -113,7 +122,7 @@ def sample(matched, num: int, positive_fraction: float, choose: Choose):
 
 
 def match_proposals(boxes, truth: GroundTruth, iou: float, config: CascadeConfig):
-    """Ground truth of each proposal, int64 [N]; positive, negative and lowest positive IoU are one."""
+    """Ground truth of each proposal, int64 [N], or -1 below the IoU; crowd regions give -2."""
     matched, _ = htc_ops.match_anchors(
         boxes,
         truth.boxes.astype(boxes.dtype),
@@ -144,22 +153,27 @@ def sample_rois(
 ) -> Samples:
     """Match proposals to ground truth at a stage's IoU threshold and sample a batch of RoIs.
 
-    The ground truth itself is prepended, each box matched to itself, so that a stage never lacks
-    positives where a picture has instances.
+    The ground truth itself is prepended, so that a stage never lacks positives where a picture has
+    instances.
     """
     parts = []
     counts = proposals.boxes_num.tolist()
-    for boxes, truth in zip(split_rows(proposals.boxes, counts), ground_truth):
+    for boxes, truth in zip(split_rows(proposals.boxes, counts), ground_truth, strict=True):
         own = truth.boxes.astype(boxes.dtype)
         num_gt = own.shape[0]
+        # Each ground truth is its own match; without area it has no deltas to learn from.
+        has_area = (own[:, 2:] > own[:, :2]).all(axis=1)
         matched = paddle.arange(num_gt, dtype="int64")
+        matched = paddle.where(has_area, matched, paddle.full_like(matched, NOT_SAMPLED))
         if boxes.shape[0]:
             matched = concat_rows([matched, match_proposals(boxes, truth, iou, config)])
         boxes = concat_rows([own, boxes])
         positive, negative = sample(matched, config.sample_size, config.positive_fraction, choose)
         chosen = concat_rows([positive, negative])
         parts.append(_samples_of(boxes, own, truth.labels, matched, chosen, num_gt, num_classes))
-    boxes, labels, gt_index, gt_boxes, was_gt = (concat_rows(list(part)) for part in zip(*parts))
+    boxes, labels, gt_index, gt_boxes, was_gt = (
+        concat_rows(list(part)) for part in zip(*parts, strict=True)
+    )
     if boxes.shape[0] == 0:
         rois = spare_rois(len(parts), boxes.dtype)
         return Samples(rois, labels, gt_index, gt_boxes, paddle.ones([1], dtype="bool"))
@@ -193,7 +207,7 @@ def drop_ground_truth(samples: Samples, boxes) -> RoIs:
         paddle.nonzero(paddle.logical_not(was_gt)).flatten()
         for was_gt in split_rows(samples.was_gt, counts)
     ]
-    boxes = [part[index] for part, index in zip(split_rows(boxes, counts), kept)]
+    boxes = [part[index] for part, index in zip(split_rows(boxes, counts), kept, strict=True)]
     boxes_num = paddle.to_tensor([index.shape[0] for index in kept], dtype="int32")
     return RoIs(concat_rows(boxes), boxes_num)
 
@@ -219,6 +233,7 @@ def mask_samples(samples: Samples, ground_truth: list[GroundTruth], size: int) -
         split_rows(samples.labels, counts),
         split_rows(samples.gt_index, counts),
         ground_truth,
+        strict=True,
     ):
         # Positives come first in each picture's rows.
         count = int((gt_index >= 0).sum()) if gt_index.shape[0] else 0
@@ -238,7 +253,7 @@ def mask_samples(samples: Samples, ground_truth: list[GroundTruth], size: int) -
 def semantic_labels(
     ground_truth: list[GroundTruth], height: int, width: int, stride: int, ignore_label: int
 ):
-    """Every stride-th pixel of the semantic maps, padded with ignore_label: int64 [B, height, width]."""
+    """Every stride-th pixel of the maps, padded with ignore_label: int64 [B, height, width]."""
     labels = paddle.full([len(ground_truth), height, width], ignore_label, dtype="int64")
     for index, truth in enumerate(ground_truth):
         part = truth.semantic[::stride, ::stride].astype("int64")
@@ -249,7 +264,7 @@ def semantic_labels(
 def split_rows(x, counts: list[int]) -> list:
     """x [sum(counts), ...] cut into parts of the given numbers of rows, empty ones included."""
     ends = [sum(counts[: index + 1]) for index in range(len(counts))]
-    return [x[end - count : end] for count, end in zip(counts, ends)]
+    return [x[end - count : end] for count, end in zip(counts, ends, strict=True)]
 
 
 def concat_rows(parts: list):

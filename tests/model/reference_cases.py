@@ -164,7 +164,7 @@ class Recorder:
         self.calls = {}
 
     def watch(self, owner, attribute: str, name: str | None = None):
-        """Record the calls of a function of a module, a method of an object, or a layer's forward."""
+        """Record the calls of a module's function or an object's method, such as forward."""
         original = getattr(owner, attribute)
         calls = self.calls.setdefault(name or attribute, [])
 
@@ -205,7 +205,7 @@ class Comparison:
         self.worst, self.worst_key, self.compared = 0.0, None, []
 
     def close(self, key: str, ours: np.ndarray, noise: float | None = None):
-        """Assert that ours is the stored tensor within tolerance; passes over what is not stored."""
+        """Assert that ours is the stored tensor within tolerance, where one is stored."""
         if key not in self.tensors:
             return
         stored = self.tensors[key]
@@ -222,7 +222,7 @@ class Comparison:
             self.worst, self.worst_key = relative, key
 
     def equal(self, key: str, ours: np.ndarray):
-        """Assert that ours is exactly the stored tensor; passes over what is not stored."""
+        """Assert that ours is exactly the stored tensor, where one is stored."""
         if key not in self.tensors:
             return
         self.compared.append(key)

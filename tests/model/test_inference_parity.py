@@ -113,8 +113,8 @@ def test_every_stored_tensor(case, monkeypatch, agreement):
         check.close(f"mask_prob_{ensemble}", probs[ensemble])
         stored = [tensors[f"mask_prob_{ensemble}"], tensors["out_boxes"]]
         masks_agree(tensors, meta, ensemble, *stored, within=1e-4)
-        # Our boxes differ from the stored ones by rounding, up to 0.0015 pixels; where a probability
-        # changes by 0.2 a pixel, as it does in small boxes, that moves it by 3e-4.
+        # Our boxes differ from the stored ones by rounding, up to 0.0015 pixels; where a
+        # probability changes by 0.2 a pixel, as it does in small boxes, that moves it by 3e-4.
         ours = [probs[ensemble], original.boxes.numpy()]
         masks_agree(tensors, meta, ensemble, *ours, within=3e-4)
 
@@ -134,7 +134,7 @@ def with_picture(boxes):
 
 
 def candidates_agree(tensors, boxes, logits, levels):
-    """The same candidates before NMS, in any order: each stored one is ours and each of ours stored."""
+    """The same candidates before NMS: each stored one is ours, each of ours is stored."""
     if "rpn_cand_boxes" not in tensors:
         return
     stored = tensors["rpn_cand_boxes"]

@@ -60,9 +60,9 @@ def test_every_stored_tensor(case, monkeypatch, agreement):
     errors = gradient_errors(model, tensors)
     jumped = {key for key, error in errors.items() if error > tolerances[key]}
     if jumped:
-        # Where a ReLU's input lies within rounding of 0, a float32 gradient jumps, by up to 1e-2 between
-        # two runs of the reference itself. In float64 nothing lies so near: there the gradient must
-        # be the stored one to the same tolerance.
+        # Where a ReLU's input lies within rounding of 0, a float32 gradient jumps, by up to 1e-2
+        # between two runs of the reference itself. In float64 nothing lies so near: there the
+        # gradient must be the stored one to the same tolerance.
         assert all(errors[key] < 1e-2 for key in jumped), errors
         double = build(meta, "float64")
         monkeypatch.setattr(semantic_module, "resize", resize_in_float64)
@@ -221,7 +221,7 @@ def roi_samples_agree(check, recorder, model, meta):
 def sampled_agree(check, prefix, part, picks):
     """One sampling of RoIs of all pictures: rows, boxes and what they were matched to."""
     ends = np.cumsum(part.rois.boxes_num)[:-1]
-    columns = zip(*(np.split(column, ends) for column in (part.rois.boxes, *part[1:])))
+    columns = zip(*(np.split(column, ends) for column in (part.rois.boxes, *part[1:])), strict=True)
     for picture, (boxes, labels, gt_index, _, was_gt) in enumerate(columns):
         key = f"{prefix}_img{picture}_"
         positive = gt_index >= 0
