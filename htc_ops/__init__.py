@@ -2,6 +2,7 @@
 
 from htc_ops._library import get_num_threads, set_num_threads
 from htc_ops.box_codec import decode_boxes, encode_boxes
+from htc_ops.match_anchors import match_anchors
 from htc_ops.nms import batched_nms, nms
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "decode_boxes",
     "encode_boxes",
     "get_num_threads",
+    "match_anchors",
     "nms",
     "set_num_threads",
 ]
