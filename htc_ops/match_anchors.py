@@ -19,7 +19,7 @@ def match_anchors(
     ignore_boxes=None,
     ignore_iof=-1.0,
 ):
-    """Match anchors (or proposals) to ground truths by IoU, without the anchors x ground truth matrix.
+    """Match anchors (or proposals) to ground truths by IoU, without a matrix between them.
 
     An anchor whose largest IoU with a ground truth is at least `positive_iou` is matched to it (to
     the first, where several are equally large); one whose largest IoU is below `negative_iou` is

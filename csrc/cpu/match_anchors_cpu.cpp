@@ -115,25 +115,6 @@ HTC_INLINE Box<T> bounds_of(const T* anchors) {
   return bounds;
 }
 
-// Of the elements of a and b in a row: every second one, from the first (kOdd = 0) or second on.
-template <int kOdd, typename V>
-HTC_INLINE V every_second(V a, V b) {
-  constexpr int kCount = sizeof(V) / sizeof(a[0]);
-  if constexpr (kCount == 2) {
-    return __builtin_shufflevector(a, b, kOdd, 2 + kOdd);
-  } else if constexpr (kCount == 4) {
-    return __builtin_shufflevector(a, b, kOdd, 2 + kOdd, 4 + kOdd, 6 + kOdd);
-  } else if constexpr (kCount == 8) {
-    return __builtin_shufflevector(a, b, kOdd, 2 + kOdd, 4 + kOdd, 6 + kOdd, 8 + kOdd, 10 + kOdd,
-                                   12 + kOdd, 14 + kOdd);
-  } else {
-    static_assert(kCount == 16);
-    return __builtin_shufflevector(a, b, kOdd, 2 + kOdd, 4 + kOdd, 6 + kOdd, 8 + kOdd, 10 + kOdd,
-                                   12 + kOdd, 14 + kOdd, 16 + kOdd, 18 + kOdd, 20 + kOdd, 22 + kOdd,
-                                   24 + kOdd, 26 + kOdd, 28 + kOdd, 30 + kOdd);
-  }
-}
-
 template <typename T>
 HTC_INLINE void load_block(const T* anchors, Block<T>& block) {
   const Vec<T> infinity = broadcast(std::numeric_limits<T>::infinity());
@@ -141,10 +122,10 @@ HTC_INLINE void load_block(const T* anchors, Block<T>& block) {
     const T* source = anchors + 4 * i;
     const Vec<T> a = load(source), b = load(source + kLanes<T>);
     const Vec<T> c = load(source + 2 * kLanes<T>), d = load(source + 3 * kLanes<T>);
-    const Vec<T> x_ab = every_second<0>(a, b), x_cd = every_second<0>(c, d);
-    const Vec<T> y_ab = every_second<1>(a, b), y_cd = every_second<1>(c, d);
-    const Vec<T> x1 = every_second<0>(x_ab, x_cd), x2 = every_second<1>(x_ab, x_cd);
-    const Vec<T> y1 = every_second<0>(y_ab, y_cd), y2 = every_second<1>(y_ab, y_cd);
+    const Vec<T> x_ab = even_lanes<T>(a, b), x_cd = even_lanes<T>(c, d);
+    const Vec<T> y_ab = odd_lanes<T>(a, b), y_cd = odd_lanes<T>(c, d);
+    const Vec<T> x1 = even_lanes<T>(x_ab, x_cd), x2 = odd_lanes<T>(x_ab, x_cd);
+    const Vec<T> y1 = even_lanes<T>(y_ab, y_cd), y2 = odd_lanes<T>(y_ab, y_cd);
     const Vec<T> area = (x2 - x1) * (y2 - y1);
     const Mask<T> finite = area - area == broadcast(T(0));  // as load_box_or_none
     store(block.x1 + i, finite ? x1 : infinity);
@@ -221,8 +202,7 @@ void match_block(const Task<T>& task, const T* anchors, int64_t* matched, T* max
       const Vec<T> limit = broadcast(static_cast<T>(task.rule.ignore_iof));
       for (int i = 0; i < kBlock; i += kLanes<T>) {
         const Vec<T> least = broadcast(T(kMinUnion));
-        const Vec<T> part =
-            intersection(block, i, region) / max_or(load(block.area + i), least);
+        const Vec<T> part = intersection(block, i, region) / max_or(load(block.area + i), least);
         store(ignored + i, load(ignored + i) | (part > limit));
       }
     }
@@ -268,10 +248,10 @@ void match_block(const Task<T>& task, const T* anchors, int64_t* matched, T* max
   }
 
   if (!any) {
-    const int64_t all = task.shape.num_gts == 0    ? kMatchNegative
-                        : T(0) >= positive         ? 0
-                        : T(0) < negative          ? kMatchNegative
-                                                   : kMatchNeither;
+    const int64_t all = task.shape.num_gts == 0 ? kMatchNegative
+                        : T(0) >= positive      ? 0
+                        : T(0) < negative       ? kMatchNegative
+                                                : kMatchNeither;
     std::fill_n(matched, kBlock, all);
     std::fill_n(max_iou, kBlock, T(0));
   } else {
@@ -408,12 +388,12 @@ void match_anchors(const T* anchors, const T* gts, const T* ignores, const Match
   HTC_DISPATCH(match::run<T>)(anchors, gts, ignores, shape, rule, workspace, matched, max_iou);
 }
 
-#define HTC_INSTANTIATE(T)                                                               \
-  template void match_anchors<T>(const T*, const T*, const T*, const MatchShape&,        \
-                                 const MatchRule&, void*, int64_t*, T*);
+#  define HTC_INSTANTIATE(T)                                                        \
+    template void match_anchors<T>(const T*, const T*, const T*, const MatchShape&, \
+                                   const MatchRule&, void*, int64_t*, T*);
 HTC_INSTANTIATE(float)
 HTC_INSTANTIATE(double)
-#undef HTC_INSTANTIATE
+#  undef HTC_INSTANTIATE
 
 }  // namespace htc::cpu
 #endif

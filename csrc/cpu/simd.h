@@ -77,6 +77,31 @@ HTC_INLINE V min_or(V a, V b) {
   return a < b ? a : b;
 }
 
+// Every second lane of a, then of b, from lane kFirst (0 or 1) on.
+template <typename T, int kFirst>
+HTC_INLINE Vec<T> every_second_lane(Vec<T> a, Vec<T> b) {
+  constexpr int k = kFirst;
+  if constexpr (kLanes<T> == 2) {
+    return HTC_SHUFFLE(Mask<T>, a, b, k, k + 2);
+  } else if constexpr (kLanes<T> == 4) {
+    return HTC_SHUFFLE(Mask<T>, a, b, k, k + 2, k + 4, k + 6);
+  } else if constexpr (kLanes<T> == 8) {
+    return HTC_SHUFFLE(Mask<T>, a, b, k, k + 2, k + 4, k + 6, k + 8, k + 10, k + 12, k + 14);
+  } else {
+    static_assert(kLanes<T> == 16, "write out the lanes of this width");
+    return HTC_SHUFFLE(Mask<T>, a, b, k, k + 2, k + 4, k + 6, k + 8, k + 10, k + 12, k + 14, k + 16,
+                       k + 18, k + 20, k + 22, k + 24, k + 26, k + 28, k + 30);
+  }
+}
+template <typename T>
+HTC_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T> b) {
+  return every_second_lane<T, 0>(a, b);
+}
+template <typename T>
+HTC_INLINE Vec<T> odd_lanes(Vec<T> a, Vec<T> b) {
+  return every_second_lane<T, 1>(a, b);
+}
+
 // a * b + c, rounded once where the target can and twice beneath. Not for geometry that must round
 // as the oracle does.
 HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {

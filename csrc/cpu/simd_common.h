@@ -36,4 +36,11 @@ struct IntOf<int64_t> {
   using type = int64_t;
 };
 
+// Lanes of a and b, counted through, by constant numbers. (g++ knows the first form from 12 on.)
+#if defined(__clang__)
+#  define HTC_SHUFFLE(index_type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#  define HTC_SHUFFLE(index_type, a, b, ...) __builtin_shuffle(a, b, index_type{__VA_ARGS__})
+#endif
+
 }  // namespace htc::cpu::simd

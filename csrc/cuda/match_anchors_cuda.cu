@@ -138,8 +138,8 @@ int match_anchors(const T* anchors, const T* gts, const T* ignores, const MatchS
     if (status != cudaSuccess) return static_cast<int>(status);
   }
   const unsigned blocks = blocks_for(shape.num_anchors);
-  match_anchors_kernel<T><<<blocks, kThreads, 0, as_stream(stream)>>>(
-      anchors, gts, ignores, shape, rule, best, matched, max_iou);
+  match_anchors_kernel<T><<<blocks, kThreads, 0, as_stream(stream)>>>(anchors, gts, ignores, shape,
+                                                                      rule, best, matched, max_iou);
   if (rule.low_quality && shape.num_gts > 0) {
     take_anchors_kernel<T><<<blocks, kThreads, 0, as_stream(stream)>>>(
         anchors, gts, shape, T(rule.min_positive_iou), best, max_iou, matched);
@@ -147,9 +147,9 @@ int match_anchors(const T* anchors, const T* gts, const T* ignores, const MatchS
   return launch_status();
 }
 
-#define HTC_INSTANTIATE(T)                                                                     \
-  template int match_anchors<T>(const T*, const T*, const T*, const MatchShape&,               \
-                                const MatchRule&, void*, int64_t*, T*, void*);
+#define HTC_INSTANTIATE(T)                                                                         \
+  template int match_anchors<T>(const T*, const T*, const T*, const MatchShape&, const MatchRule&, \
+                                void*, int64_t*, T*, void*);
 HTC_INSTANTIATE(float)
 HTC_INSTANTIATE(double)
 #undef HTC_INSTANTIATE

@@ -1,5 +1,4 @@
 #include "htc/ops/match_anchors.h"
-
 #include "paddle/op_utils.h"
 
 namespace htc::binding {
@@ -53,10 +52,12 @@ std::vector<paddle::Tensor> match_anchors(const paddle::Tensor& anchors,
   return {matched, max_iou};
 }
 
-std::vector<std::vector<int64_t>> match_anchors_shape(
-    const std::vector<int64_t>& anchors, const std::vector<int64_t>&,
-    const paddle::optional<std::vector<int64_t>>&, const std::string&, const std::string&,
-    const std::string&, bool, const std::string&) {
+std::vector<std::vector<int64_t>> match_anchors_shape(const std::vector<int64_t>& anchors,
+                                                      const std::vector<int64_t>&,
+                                                      const paddle::optional<std::vector<int64_t>>&,
+                                                      const std::string&, const std::string&,
+                                                      const std::string&, bool,
+                                                      const std::string&) {
   return {{anchors[0]}, {anchors[0]}};
 }
 

@@ -17,11 +17,12 @@ struct MatchShape {
 
 // Thresholds are rounded to the type of the boxes before anything is compared with them.
 struct MatchRule {
-  double positive_iou = 0.7;      // an anchor whose best IoU is at least this: positive
-  double negative_iou = 0.3;      // one whose best IoU is below this: negative; not above the first
-  double min_positive_iou = 0.0;  // a ground truth whose best IoU is at least this takes its anchors
-  bool low_quality = true;        // ... whatever these anchors' IoU is
-  double ignore_iof = -1.0;       // above 0: anchors with more of their area in a region are ignored
+  double positive_iou = 0.7;  // an anchor whose best IoU is at least this: positive
+  double negative_iou = 0.3;  // one whose best IoU is below this: negative; not above the first
+  double min_positive_iou =
+      0.0;                   // a ground truth whose best IoU is at least this takes its anchors
+  bool low_quality = true;   // ... whatever these anchors' IoU is
+  double ignore_iof = -1.0;  // above 0: anchors with more of their area in a region are ignored
 };
 
 constexpr int64_t kMatchNegative = -1;
