@@ -13,8 +13,8 @@ def base_anchors(
 ) -> np.ndarray:
     """The anchors of the cell at (0, 0), centred on it: [len(ratios), 4] xyxy.
 
-    Each has the area (stride * scale)**2 and height / width = ratio. All steps are rounded to dtype,
-    as in the reference.
+    Each has the area (stride * scale)**2 and height / width = ratio. All steps are rounded to
+    dtype, as in the reference.
     """
     stride, scale = np.asarray(stride, dtype), np.asarray(scale, dtype)
     height_ratios = np.sqrt(np.asarray(ratios, dtype))

@@ -37,9 +37,16 @@ def full_precision(x):
     return x.astype("float32") if x.dtype in (paddle.float16, paddle.bfloat16) else x
 
 
+def dim(x, axis: int):
+    """x.shape[axis]: an int; while a graph is exported, a 0-D int64 tensor that it leaves open."""
+    if paddle.in_dynamic_mode():
+        return x.shape[axis]
+    return paddle.shape(x)[axis].astype("int64")
+
+
 def row_count(x):
-    """x.shape[0] as a 0-D int64 tensor, which an exported graph leaves open."""
-    return paddle.shape(x)[0].astype("int64")
+    """dim(x, 0)."""
+    return dim(x, 0)
 
 
 def picture_of_rows(boxes_num, total):
@@ -62,13 +69,14 @@ def top_k_indices(scores, k: int):
     """
     lowest = paddle.full_like(scores, -float("inf"))
     scores = paddle.where(paddle.isnan(scores), lowest, scores)
-    k = paddle.minimum(paddle.shape(scores)[1].astype("int64"), paddle.full([], k, dtype="int64"))
+    count = dim(scores, 1)
+    k = min(k, count) if isinstance(count, int) else paddle.clip(count, max=k)
     threshold = paddle.topk(scores, k, axis=1)[0].min(axis=1, keepdim=True)  # [B, 1]
     above = scores > threshold
     tied = scores == threshold
     vacant = k - above.astype("int64").sum(axis=1, keepdim=True)
     kept = above | (tied & (paddle.cumsum(tied.astype("int64"), axis=1) <= vacant))
-    return paddle.nonzero(kept)[:, 1].reshape([paddle.shape(scores)[0], -1])
+    return paddle.nonzero(kept)[:, 1].reshape([row_count(scores), -1])
 
 
 class Ranked(NamedTuple):
@@ -99,13 +107,13 @@ def nms_per_picture(
         boxes: [N, 4]; scores: [N], SPARE_SCORE for a box to be dropped.
         classes: [N] int64, 0 .. num_classes - 1; pictures: [N] int64, 0 .. batch - 1. A box
             suppresses boxes of its own class and picture alone.
-        batch: number of pictures, 0-D int64 tensor.
+        batch: number of pictures.
     """
     # The spare row competes with nothing, as the only box of a picture after the last.
     boxes = paddle.concat([boxes, spare_box(boxes.dtype)])
     scores = paddle.concat([scores, paddle.full([1], SPARE_SCORE, dtype=scores.dtype)])
     classes = paddle.concat([classes, paddle.zeros([1], dtype="int64")])
-    pictures = paddle.concat([pictures, batch.reshape([1])])
+    pictures = paddle.concat([pictures, paddle.arange(batch, batch + 1, dtype="int64")])
 
     kept = htc_ops.batched_nms(boxes, scores, pictures * num_classes + classes, iou_threshold)
     total = row_count(kept)
@@ -120,7 +128,7 @@ def nms_per_picture(
     real = paddle.gather(scores, kept) > SPARE_SCORE
     wanted = ((rank < max_per_picture) & real) | (pictures == batch)
     kept = paddle.masked_select(kept, wanted)
-    pictures = paddle.minimum(paddle.masked_select(pictures, wanted), batch - 1)
+    pictures = paddle.clip(paddle.masked_select(pictures, wanted), max=batch - 1)
     return Ranked(
         paddle.gather(boxes, kept),
         paddle.gather(scores, kept),
@@ -147,5 +155,5 @@ def spare_rois(batch: int, dtype) -> RoIs:
 
 def _last_picture(boxes_num):
     """1 for the last picture, 0 for the others, int32 [B]."""
-    batch = paddle.shape(boxes_num)[0]
+    batch = row_count(boxes_num)
     return (paddle.arange(batch, dtype="int64") == batch - 1).astype("int32")

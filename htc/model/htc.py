@@ -53,8 +53,8 @@ class HTC(Cascade):
             ground_truth: one a picture, to train.
 
         Returns:
-            Detections in pixels of `images`; or 0-D losses, each with its weight in it, as far as the
-            model has them: loss_rpn_cls, loss_rpn_reg, loss_semantic, loss_bbox_cls_stage<t>,
+            Detections in pixels of `images`; or 0-D losses, each with its weight in it, as far as
+            the model has them: loss_rpn_cls, loss_rpn_reg, loss_semantic, loss_bbox_cls_stage<t>,
             loss_bbox_reg_stage<t>, loss_mask_stage<t>, and loss, their sum.
 
         Raises:

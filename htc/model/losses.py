@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
-from htc.model.boxes import full_precision
+from htc.model.boxes import full_precision, row_count
 
 
 def smooth_l1(predictions, targets, beta: float):
@@ -32,7 +32,7 @@ def cross_entropy(logits, labels, ignore_index: int = -100):
 
 def select_class(per_class, labels):
     """per_class [R, C, ...], labels [R] int64 -> the slice of each row's own class, [R, ...]."""
-    rows = paddle.arange(paddle.shape(labels)[0], dtype="int64")
+    rows = paddle.arange(row_count(labels), dtype="int64")
     return paddle.gather_nd(per_class, paddle.stack([rows, labels], axis=1))
 
 

@@ -13,6 +13,7 @@ from htc.model.anchors import grid_anchors
 from htc.model.boxes import (
     SPARE_SCORE,
     RoIs,
+    dim,
     full_precision,
     nms_per_picture,
     row_count,
@@ -47,7 +48,7 @@ class RPN(nn.Layer):
             hidden = F.relu(self.conv(x))
             logits.append(_rows(self.objectness(hidden), 1).squeeze(-1))
             deltas.append(_rows(self.deltas(hidden), 4))
-            height, width = paddle.shape(x)[2], paddle.shape(x)[3]
+            height, width = dim(x, 2), dim(x, 3)
             dtype = "float64" if logits[-1].dtype == paddle.float64 else "float32"
             anchors.append(grid_anchors(height, width, self.anchors, level, dtype))
         return logits, deltas, anchors
@@ -171,4 +172,4 @@ class RPN(nn.Layer):
 def _rows(x, columns: int):
     """[B, ratios * columns, H, W] -> [B, H * W * ratios, columns] in float32 at least."""
     x = full_precision(x).transpose([0, 2, 3, 1])
-    return x.reshape([paddle.shape(x)[0], -1, columns])
+    return x.reshape([row_count(x), -1, columns])

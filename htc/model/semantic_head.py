@@ -10,7 +10,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from htc.config.schema import SemanticConfig
-from htc.model.boxes import full_precision
+from htc.model.boxes import dim, full_precision
 from htc.model.layers import conv2d
 from htc.model.losses import cross_entropy
 from htc.model.targets import semantic_labels
@@ -48,7 +48,7 @@ class SemanticHead(nn.Layer):
 
     def forward(self, pyramid) -> Semantic:
         """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""
-        size = paddle.shape(pyramid[LEVEL])[2:]
+        size = [dim(pyramid[LEVEL], 2), dim(pyramid[LEVEL], 3)]
         fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
         for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid, strict=True)):
             if level != LEVEL:
@@ -64,11 +64,12 @@ class SemanticHead(nn.Layer):
         height, width = logits.shape[1:3]
         labels = semantic_labels(ground_truth, height, width, STRIDE, self.config.ignore_label)
         ignored = self.config.ignore_label
-        if int(paddle.where(labels == ignored, 0 * labels, labels).max()) >= logits.shape[3]:
+        num_classes = logits.shape[3]
+        if int(paddle.where(labels == ignored, 0 * labels, labels).max()) >= num_classes:
             raise ValueError(
-                f"semantic maps of pictures {[truth.picture_id for truth in ground_truth]}: expected "
-                f"labels below {logits.shape[3]} (num_semantic_classes) or {ignored} (to ignore), got "
-                f"{sorted(set(labels.flatten().tolist()))}"
+                f"semantic maps of pictures {[truth.picture_id for truth in ground_truth]}: "
+                f"expected labels below {num_classes} (num_semantic_classes) or {ignored} (to "
+                f"ignore), got {sorted(set(labels.flatten().tolist()))}"
             )
         loss = cross_entropy(logits, labels, ignore_index=ignored) / labels.size
         return {"loss_semantic": self.config.loss_weight * loss}

@@ -1,4 +1,4 @@
-"""Inputs at the edge: none, one, a thousand of something; tiny and huge pictures; broken numbers."""
+"""Inputs at the edge: none, one, a thousand; tiny and huge pictures; broken numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_no_foreground_sampled():
 
 
 def test_no_rois_at_all(monkeypatch):
-    """Neither a proposal nor an instance: the heads run on the spare row alone, for gradients of 0."""
+    """Neither a proposal nor an instance: the heads run on the spare row, for gradients of 0."""
     model = tiny_model()
     original = model.rpn.proposals
 
@@ -122,10 +122,10 @@ def test_any_number_of_classes(num_classes, num_semantic_classes):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_padding_of_a_picture_has_no_anchors(batch):
-    """Sampled anchors lie inside each picture's own size, not the first picture's or the batch's."""
+    """Sampled anchors lie inside each picture's own size, not that of the first or the batch."""
     model = tiny_model()
     sizes = [(128, 128), (64, 128), (128, 64)][:batch]
-    images, image_sizes = batch_of(sizes)
+    images, _ = batch_of(sizes)
     _, _, anchors = model.rpn(model.fpn(model.backbone(images)))
     anchors = paddle.concat(anchors)
     for size in sizes:
