@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from htc.checkpoint import FORMAT
+from htc.config import Config, ConfigError, load_config
 from htc.weights.reading import FORMATS, WeightFile, check_claims, open_weights
+from htc.weights.report import WeightReport
 from htc.weights.tensors import WeightError
 from htc.weights.translating import Translated, to_mmdetection, translate
 from htc.weights.writing import SUFFIXES, write_weights
@@ -44,6 +46,21 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--ema", action="store_true", help="take the averaged weights where SRC holds both"
+    )
+    result.add_argument(
+        "-c",
+        dest="config",
+        metavar="CONFIG",
+        help="also report how DST fits the model of this configuration (a shipped name or a path)",
+    )
+    result.add_argument(
+        "-o",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="settings over those of CONFIG, such as num_classes=5",
     )
     result.add_argument(
         "--dtype",
@@ -98,10 +115,14 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code, 2 for a user's mistake."""
     options = parser().parse_args(arguments)
     try:
+        if options.overrides and not options.config:
+            raise ConfigError("-o: there is no configuration to change; give one by -c")
+        config = load_config(options.config, options.overrides) if options.config else None
         file, translated = convert(
             options.src, options.dst, options.names, options.ema, options.dtype
         )
-    except WeightError as error:
+        report = _fit(config, options.dst) if config else None
+    except (ConfigError, WeightError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{options.src}: {file.format}, names of {translated.source}")
@@ -113,7 +134,17 @@ def main(arguments: list[str] | None = None) -> int:
         shown = ", ".join(translated.unknown[:5])
         print(f"  left out {len(translated.unknown)} unknown: {shown}")
     print(f"{options.dst}: {len(translated.tensors)} tensors, names of {options.names}")
+    if report:
+        print(report)
     return 0
+
+
+def _fit(config: Config, path: Path) -> WeightReport:
+    """How the file fits the model of a configuration."""
+    from htc.model import build_model  # Paddle and the operators, which converting does not need
+    from htc.weights.loading import load_weights
+
+    return load_weights(build_model(config), path)
 
 
 if __name__ == "__main__":

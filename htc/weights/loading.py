@@ -61,10 +61,17 @@ def load_weights(model, path: str | Path, ema: bool = False) -> WeightReport:
     report.notes += origin_notes(model, file, translated, values)
     report.notes += shape_notes(report)
     if not values:
-        raise WeightError(f"{path}: nothing in the file fits the model\n{report}")
+        raise WeightError(f"{path}: nothing in the file fits the model: {_why(report)}")
     _assign(parameters, values)
     logger.info("%s", report)
     return report
+
+
+def _why(report: WeightReport) -> str:
+    """One line on a file of which nothing was loaded."""
+    if report.mismatched:
+        return f"{len(report.mismatched)} tensors of another shape, first {report.mismatched[0]}"
+    return f"the model has none of its names, first {report.unexpected[0]}"
 
 
 def _read(path, name: str, tensor) -> np.ndarray:

@@ -61,15 +61,15 @@ def _first(rules, name: str) -> Translation | None:
 
 
 # Backbone layers are the same words in torchvision, timm, mmdetection and here.
-def _backbone(prefix: str) -> list:
+def _backbone(prefix: str, norm: dict[str, str] = NORM) -> list:
     block = f"{prefix}layer{{s}}.{{b}}"
     return [
         ("backbone.conv1", f"{prefix}conv1", CONV, False),
-        ("backbone.bn1", f"{prefix}bn1", NORM, False),
+        ("backbone.bn1", f"{prefix}bn1", norm, False),
         ("backbone.layer{s}.{b}.conv{c}", f"{block}.conv{{c}}", CONV, False),
-        ("backbone.layer{s}.{b}.bn{c}", f"{block}.bn{{c}}", NORM, False),
+        ("backbone.layer{s}.{b}.bn{c}", f"{block}.bn{{c}}", norm, False),
         ("backbone.layer{s}.{b}.downsample.0", f"{block}.downsample.0", CONV, False),
-        ("backbone.layer{s}.{b}.downsample.1", f"{block}.downsample.1", NORM, False),
+        ("backbone.layer{s}.{b}.downsample.1", f"{block}.downsample.1", norm, False),
         ("backbone.layer{s}.{b}.conv{c}.offset", f"{block}.conv{{c}}.conv_offset", CONV, False),
     ]
 
@@ -104,6 +104,7 @@ def _mmdetection(stage: str) -> list:
 MMDETECTION = NameMap("mmdetection", _mmdetection(".{t}"))
 MMDETECTION_ONE_STAGE = NameMap("mmdetection, one stage", _mmdetection(""))
 RESNET = NameMap("torchvision/timm ResNet", _backbone(""))
+PADDLE_RESNET = NameMap("paddle.vision ResNet", _backbone("", PADDLE_NORM))
 OURS = NameMap(
     "htc",
     [

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from htc.weights.names import RESNET
+from htc.weights.names import PADDLE_RESNET, RESNET
 from htc.weights.paddle_names import PADDLEDETECTION, REPRODUCTION_NOTE
 from htc.weights.reading import WeightFile
 from htc.weights.report import WeightReport
@@ -58,10 +58,10 @@ def _stride_notes(model, translated: Translated, stem: np.ndarray) -> list[str]:
         ]
     if known:
         return [f"these are the weights of {known}, stride in the first 1x1 convolution: as here"]
-    if translated.source == RESNET.title and here is True:
+    if translated.source in (RESNET.title, PADDLE_RESNET.title) and here is True:
         return [
-            "torchvision's and timm's own ResNets stride in the 3x3 convolution, the model in the"
-            " first 1x1: unless you know better, set model.backbone.stride_in_1x1=false"
+            "ResNets of torchvision, timm and paddle.vision stride in the 3x3 convolution, this"
+            " model in the first 1x1: set model.backbone.stride_in_1x1=false unless you know better"
         ]
     return []
 

@@ -212,7 +212,7 @@ def standard_global(module: str, name: str) -> Global | None:
     full = full.replace("numpy._core.", "numpy.core.", 1)  # NumPy 2's place for it
     if full in _CALLS:
         return Global(full, _CALLS[full])
-    if full in _TYPES:
+    if full in _TYPES or full.rpartition(".")[0] in _INERT:  # or a method of a stand-in
         return Global(full)
     return None
 

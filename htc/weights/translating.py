@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from htc.weights.names import MMDETECTION, MMDETECTION_ONE_STAGE, OURS, RESNET, Translation
+from htc.weights.names import (
+    MMDETECTION,
+    MMDETECTION_ONE_STAGE,
+    OURS,
+    PADDLE_RESNET,
+    RESNET,
+    Translation,
+)
 from htc.weights.paddle_names import PADDLEDETECTION
 from htc.weights.tensors import LazyTensor, WeightError
 
-SOURCES = (OURS, MMDETECTION, MMDETECTION_ONE_STAGE, PADDLEDETECTION, RESNET)
+SOURCES = (OURS, MMDETECTION, MMDETECTION_ONE_STAGE, PADDLEDETECTION, RESNET, PADDLE_RESNET)
 
 # Beside the weights in honest files, of no use here: counters of batch norm, the classifier of an
 # ImageNet model, mmcv's copies of averaged weights, constants of the data pipeline.
@@ -53,7 +60,7 @@ def translate(tensors: dict[str, LazyTensor]) -> Translated:
         shown = ", ".join(relevant[:4]) or "none"
         raise WeightError(
             f"has names of no known project (such as {shown}); known are those of mmdetection 2.x"
-            " and 3.x, torchvision, timm, PaddleDetection and this package"
+            " and 3.x, torchvision, timm, paddle.vision, PaddleDetection and this package"
         )
     result = Translated(source.title)
     for name, tensor in tensors.items():

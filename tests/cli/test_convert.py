@@ -89,6 +89,8 @@ def test_a_file_onto_itself(source):
         (["text.pth", "x.npz"], "not a file of weights"),
         (["odd.npz", "x.npz"], "names of no known project"),
         (["source.npz"], "required: DST"),
+        (["-o", "num_classes=3", "--", "source.npz", "x.npz"], "give one by -c"),
+        (["-c", "htc_r50", "source.npz", "x.npz"], "did you mean 'htc_r50_fpn_1x_coco'"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(source, arguments, message, monkeypatch, capsys):
@@ -104,6 +106,16 @@ def test_a_mistake_is_one_line_and_code_2(source, arguments, message, monkeypatc
     assert message in error[-1]
     assert len(error) == 1 or error[0].startswith("usage:")
     assert not Path("x.npz").exists()
+
+
+def test_how_it_fits_a_configuration(source, tmp_path, capsys):
+    pytest.importorskip("paddle")
+    arguments = [str(source), str(tmp_path / "x.npz"), "-c", "htc_demo", "-o", "num_classes=5"]
+    assert main(arguments) == 2
+    assert "nothing in the file fits the model: 5 tensors of another" in capsys.readouterr().err
+    np.savez(source, **{"roi_head.bbox_head.0.fc_cls.bias": np.ones(6)})
+    assert main(arguments) == 0
+    assert "loaded         1 of" in capsys.readouterr().out
 
 
 def test_as_a_command(source, tmp_path):

@@ -197,6 +197,13 @@ def test_torchvision_and_timm():
     assert translated.unknown == ["extra.weight"]
 
 
+def test_resnet_of_paddle_vision():
+    names = ["conv1.weight", "bn1._mean", "layer4.2.bn3._variance", "fc.weight"]
+    translated = translate({name: lazy(np.zeros(1, "float32")) for name in names})
+    assert translated.source == "paddle.vision ResNet"
+    assert set(translated.tensors) == {f"backbone.{name}" for name in names[:3]}
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -132,15 +132,18 @@ def test_metadata_is_text(tools, form, tmp_path):
     assert metadata == {"epoch": "3", "cfg": "style='caffe'"}
 
 
-def test_training_log_of_mmengine_is_skipped(tools, form, tmp_path):
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_training_log_of_mmengine_is_skipped(tools, form, tmp_path, protocol):
     file = tools.TorchFile()
     name = tools.Name("mmengine.logging.history_buffer", "HistoryBuffer")
     method = tools.Call(tools.Name("builtins", "getattr"), (name, "mean"))
+    if protocol == 4:
+        method = tools.Name(name.module, f"{name.name}.mean")
     base = tools.Name("builtins", "object")
     state = {"_log_history": np.arange(3.0), "_statistics_methods": {"mean": method}}
     buffer = tools.Call(tools.Name("copyreg", "_reconstructor"), (name, base, None), state)
     objects = {"state_dict": {"w": file.tensor(VALUES)}, "message_hub": {"loss": buffer}}
-    arrays, _ = read_weights(file.write(form, tmp_path / "x.pth", objects))
+    arrays, _ = read_weights(file.write(form, tmp_path / "x.pth", objects, protocol=protocol))
     np.testing.assert_array_equal(arrays["w"], VALUES)
 
 
