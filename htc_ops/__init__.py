@@ -4,6 +4,7 @@ from htc_ops._library import get_num_threads, set_num_threads
 from htc_ops.box_codec import decode_boxes, encode_boxes
 from htc_ops.match_anchors import match_anchors
 from htc_ops.nms import batched_nms, nms
+from htc_ops.roi_align import multilevel_roi_align, roi_align
 
 __all__ = [
     "batched_nms",
@@ -11,6 +12,8 @@ __all__ = [
     "encode_boxes",
     "get_num_threads",
     "match_anchors",
+    "multilevel_roi_align",
     "nms",
+    "roi_align",
     "set_num_threads",
 ]

@@ -75,4 +75,17 @@ HTC_HOST_DEVICE HTC_INLINE T iou(const Box<T>& a, T area_a, const Box<T>& b, T a
   return overlap / max_or(combined, T(kMinUnion));
 }
 
+// FPN level that a box is pooled from: clip(floor(log2(sqrt(w * h) / canonical + 1e-6)), 0, L - 1).
+// The exponent of the number is that floor, exact on every machine. A box without an area (NaN or
+// negative product of its sides) is of level 0, one too large to square of the last.
+// Paper: FPN, equation 1. Reference: mmdetection 3.3.0, single_level_roi_extractor.py.
+template <typename T>
+HTC_HOST_DEVICE HTC_INLINE int level_of_box(const Box<T>& box, T canonical, int num_levels) {
+  const T ratio = std::sqrt((box.x2 - box.x1) * (box.y2 - box.y1)) / canonical + T(1e-6);
+  if (!(ratio >= T(2))) return 0;
+  if (!is_finite(ratio)) return num_levels - 1;
+  const int level = std::ilogb(ratio);
+  return level < num_levels ? level : num_levels - 1;
+}
+
 }  // namespace htc
