@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "paddle/extension.h"
+#include "paddle/phi/core/dense_tensor.h"
 
 namespace htc::binding {
 
@@ -40,6 +41,19 @@ inline double real(const std::string& text) {
 
 inline bool same_place(const paddle::Tensor& a, const paddle::Tensor& b) {
   return a.is_gpu() == b.is_gpu();
+}
+
+// A new tensor, contents undefined. One without elements gets memory all the same: Paddle 2.6 takes
+// an output without any for one that the operator forgot.
+inline paddle::Tensor new_tensor(const std::vector<int64_t>& shape, paddle::DataType dtype,
+                                 const paddle::Place& place) {
+  for (const int64_t size : shape) {
+    if (size != 0) continue;
+    auto tensor = paddle::empty({1}, dtype, place);
+    static_cast<phi::DenseTensor*>(tensor.impl().get())->Resize(phi::make_ddim(shape));
+    return tensor;
+  }
+  return paddle::empty(shape, dtype, place);
 }
 
 // The boxes a picture as int64 on the tensor's own device.

@@ -113,7 +113,7 @@ std::vector<paddle::Tensor> roi_align_forward(const std::vector<paddle::Tensor>&
   const RoiAlignShape shape = checked_shape(features, boxes, boxes_num, pooled_height, pooled_width,
                                             scales, canonical_size, sampling_ratio, aligned);
   const paddle::Tensor counts = checked_counts(boxes_num, shape.num_rois);
-  auto pooled = paddle::empty({shape.num_rois, shape.channels, pooled_height, pooled_width},
+  auto pooled = new_tensor({shape.num_rois, shape.channels, pooled_height, pooled_width},
                               features[0].dtype(), boxes.place());
   dispatch_dtype(features[0].dtype(), [&](auto example) {
     using P = decltype(example);
@@ -144,7 +144,7 @@ std::vector<paddle::Tensor> roi_align_backward(
   const paddle::Tensor counts = checked_counts(boxes_num, shape.num_rois);
   std::vector<paddle::Tensor> grads;
   for (const auto& level : features) {
-    grads.push_back(paddle::empty(level.shape(), level.dtype(), level.place()));
+    grads.push_back(new_tensor(level.shape(), level.dtype(), level.place()));
   }
   dispatch_dtype(features[0].dtype(), [&](auto example) {
     using P = decltype(example);

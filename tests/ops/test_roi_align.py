@@ -226,7 +226,7 @@ def test_no_boxes_empty_pictures_and_empty_maps(dtype):
     x.stop_gradient = False
     pooled = htc_ops.roi_align(x, none, tensor([0, 0, 0], "int32"), (3, 4))
     assert pooled.shape == [0, 2, 3, 4]
-    pooled.astype("float32").sum().backward()
+    pooled.backward(pooled.detach())  # (Paddle 2.6 has no sum over nothing)
     assert x.grad.shape == x.shape
     assert (x.grad.astype("float32").numpy() == 0).all()
     boxes = tensor(USUAL_BOXES[:2])
