@@ -6,18 +6,23 @@ environment variable HTC_SHARED names; without it, the tests that need them are 
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
-import re
+import shutil
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 
+import htc
 from htc.config import Config, config_from_dict
 from htc.model import HTC, GroundTruth
 from htc.model.targets import choose_evenly
+from htc.weights.names import MMDETECTION
 
 SHARED = Path(os.environ.get("HTC_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 REFERENCE = SHARED / "reference"
@@ -82,39 +87,24 @@ def config_of(meta: dict) -> Config:
     return config_from_dict(keys)
 
 
-RENAMED = [
-    (r"^neck\.(lateral_convs\.\d)\.conv\.", r"fpn.\1."),
-    (r"^neck\.fpn_convs\.(\d)\.conv\.", r"fpn.output_convs.\1."),
-    (r"^rpn_head\.rpn_conv\.", "rpn.conv."),
-    (r"^rpn_head\.rpn_cls\.", "rpn.objectness."),
-    (r"^rpn_head\.rpn_reg\.", "rpn.deltas."),
-    (r"^roi_head\.bbox_head\.(\d)\.fc_cls\.", r"box_heads.\1.class_logits."),
-    (r"^roi_head\.bbox_head\.(\d)\.fc_reg\.", r"box_heads.\1.deltas."),
-    (r"^roi_head\.bbox_head\.(\d)\.shared_fcs\.0\.", r"box_heads.\1.fc1."),
-    (r"^roi_head\.bbox_head\.(\d)\.shared_fcs\.1\.", r"box_heads.\1.fc2."),
-    (r"^roi_head\.mask_head\.(\d)\.convs\.(\d)\.conv\.", r"mask_heads.\1.convs.\2."),
-    (r"^roi_head\.mask_head\.(\d)\.conv_res\.conv\.", r"mask_heads.\1.flow."),
-    (r"^roi_head\.mask_head\.(\d)\.upsample\.", r"mask_heads.\1.upsample."),
-    (r"^roi_head\.mask_head\.(\d)\.conv_logits\.", r"mask_heads.\1.logits."),
-    (r"^roi_head\.semantic_head\.conv_embedding\.conv\.", "semantic_head.embedding."),
-    (r"^roi_head\.semantic_head\.conv_logits\.", "semantic_head.logits."),
-    (r"^roi_head\.(semantic_head\.(?:lateral_)?convs\.\d)\.conv\.", r"\1."),
-    (r"\.running_mean$", "._mean"),
-    (r"\.running_var$", "._variance"),
-]
-FULLY_CONNECTED = re.compile(r"(shared_fcs\.\d|fc_cls|fc_reg)\.weight$")
-
-
 def our_name(name: str) -> str:
     """The reference's name of a parameter -> ours."""
-    for pattern, replacement in RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return MMDETECTION.to_ours(name).name
 
 
 def our_array(name: str, array: np.ndarray) -> np.ndarray:
     """The reference's array of that parameter -> ours: Paddle's Linear is [in, out]."""
-    return array.T if FULLY_CONNECTED.search(name) else array
+    return array.T if MMDETECTION.to_ours(name).transpose else array
+
+
+@lru_cache
+def weight_file(preset: str) -> Path:
+    """The reference's weights of a preset by its own names, in a file."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / f"{preset}.npz"
+    np.savez(path, **reference_module().weights(preset))
+    return path
 
 
 def build(meta: dict, dtype: str = "float32") -> HTC:
@@ -122,16 +112,8 @@ def build(meta: dict, dtype: str = "float32") -> HTC:
     model = HTC(config_of(meta), choose=choose_evenly)
     if dtype != "float32":
         model.to(dtype=dtype)
-    ours = model.state_dict()
-    stored = {
-        our_name(name): our_array(name, array)
-        for name, array in reference_module().weights(meta["preset"]).items()
-    }
-    assert set(ours) <= set(stored), sorted(set(ours) - set(stored))
-    missing, unexpected = model.set_state_dict(
-        {name: paddle.to_tensor(stored[name].astype(dtype)) for name in ours}
-    )
-    assert not missing and not unexpected
+    report = htc.load_weights(model, weight_file(meta["preset"]))
+    assert not report.missing and not report.mismatched
     return model
 
 
