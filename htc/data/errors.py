@@ -1,0 +1,5 @@
+"""What is raised about a data set."""
+
+
+class DatasetError(ValueError):
+    """A fault in a data set: names the file, the picture, what was expected and what came."""
