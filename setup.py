@@ -45,6 +45,9 @@ class BuildOperators(build_ext):
         temporary.replace(target)
 
 
+# What htc needs beside Paddle; the operators alone need NumPy only.
+LIBRARIES = ["matplotlib", "opencv-python-headless", "pycocotools", "PyYAML", "safetensors", "tqdm"]
+
 try:
     paddle = find_paddle()
     setup(
@@ -52,7 +55,7 @@ try:
         cmdclass={"build": CleanBuild, "build_ext": BuildOperators},
         # No Paddle yet: pip brings one into the isolated build, and the same version afterwards.
         setup_requires=[] if paddle else [DEFAULT_REQUIREMENT],
-        install_requires=paddle.requirements if paddle else [DEFAULT_REQUIREMENT],
+        install_requires=(paddle.requirements if paddle else [DEFAULT_REQUIREMENT]) + LIBRARIES,
     )
 except (PaddleError, BuildError) as error:
     sys.exit(f"error: {error}")
