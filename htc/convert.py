@@ -10,7 +10,7 @@ import numpy as np
 
 from htc.checkpoint import FORMAT
 from htc.config import Config, ConfigError, load_config
-from htc.weights.reading import FORMATS, WeightFile, check_claims, open_weights
+from htc.weights.reading import FORMATS, WeightFile, check_claims, open_weights, read_tensor
 from htc.weights.report import WeightReport
 from htc.weights.tensors import WeightError
 from htc.weights.translating import Translated, to_mmdetection, translate
@@ -93,10 +93,7 @@ def convert(
         raise WeightError(f"{src}: {error}") from None
     arrays = {}
     for name, tensor in translated.tensors.items():
-        try:
-            array = tensor.read()
-        except WeightError as error:
-            raise WeightError(f"{src}: {name}: {error}") from None
+        array = read_tensor(src, name, tensor)
         floating = np.issubdtype(array.dtype, np.floating)
         arrays[name] = array.astype(dtype) if dtype != "keep" and floating else array
     if names == "mmdetection":
@@ -104,9 +101,10 @@ def convert(
             arrays = to_mmdetection(arrays)
         except WeightError as error:
             raise WeightError(f"{src}: {error}") from None
-    metadata = {**file.metadata, "converted_from": src.name}
-    if names == "htc":
-        metadata.update(FORMAT)
+    kept = {key: value for key, value in file.metadata.items() if key not in FORMAT}
+    # "pt" is how safetensors files say that they have PyTorch's layout.
+    metadata = {**kept, **(FORMAT if names == "htc" else {"format": "pt"})}
+    metadata["converted_from"] = src.name
     write_weights(dst, arrays, metadata)
     return file, translated
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from htc.weights.notes import origin_notes, shape_notes
-from htc.weights.reading import open_weights
+from htc.weights.reading import open_weights, read_tensor
 from htc.weights.report import Mismatch, WeightReport
 from htc.weights.tensors import WeightError
 from htc.weights.translating import translate
@@ -54,7 +54,7 @@ def load_weights(model, path: str | Path, ema: bool = False) -> WeightReport:
             shape = tuple(parameters[name].shape)
             report.mismatched.append(Mismatch(name, tensor.shape, shape))
         else:
-            values[name] = _read(path, name, tensor)
+            values[name] = read_tensor(path, name, tensor)
             report.loaded.append(name)
     mismatched = {mismatch.name for mismatch in report.mismatched}
     report.missing = [name for name in parameters if name not in values and name not in mismatched]
@@ -72,13 +72,6 @@ def _why(report: WeightReport) -> str:
     if report.mismatched:
         return f"{len(report.mismatched)} tensors of another shape, first {report.mismatched[0]}"
     return f"the model has none of its names, first {report.unexpected[0]}"
-
-
-def _read(path, name: str, tensor) -> np.ndarray:
-    try:
-        return tensor.read()
-    except WeightError as error:
-        raise WeightError(f"{path}: {name}: {error}") from None
 
 
 def _assign(parameters: dict, values: dict[str, np.ndarray]) -> None:

@@ -63,7 +63,8 @@ def read_weights(
     """
     file = open_weights(path, ema)
     check_claims(file)
-    return {name: read(file, name) for name in file.tensors}, file.metadata
+    arrays = {name: read_tensor(path, name, tensor) for name, tensor in file.tensors.items()}
+    return arrays, file.metadata
 
 
 def check_claims(file: WeightFile) -> None:
@@ -79,15 +80,14 @@ def check_claims(file: WeightFile) -> None:
         )
 
 
-def read(file: WeightFile, name: str) -> np.ndarray:
+def read_tensor(path: str | Path, name: str, tensor: LazyTensor) -> np.ndarray:
     """The values of one tensor; WeightError names the file and the tensor if it is damaged."""
     try:
-        return file.tensors[name].read()
+        return tensor.read()
     except WeightError as error:
-        raise WeightError(f"{file.path}: {name}: {error}") from None
+        raise WeightError(f"{path}: {name}: {error}") from None
     except MemoryError:
-        shape = file.tensors[name].shape
-        raise WeightError(f"{file.path}: {name}: no memory for shape {shape}") from None
+        raise WeightError(f"{path}: {name}: no memory for shape {tensor.shape}") from None
 
 
 def _map_file(path: Path) -> memoryview:

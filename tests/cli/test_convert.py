@@ -58,6 +58,7 @@ def test_pytorch_reads_what_it_writes(source, tmp_path):
     main([str(source), str(ours)])
     main(["--names", "mmdetection", str(ours), str(theirs)])
     loaded = safetensors.numpy.load_file(theirs)
+    assert read_weights(theirs)[1] == {"format": "pt", "converted_from": "ours.npz"}
     for name, array in MMDETECTION.items():
         np.testing.assert_array_equal(loaded[name], array)
 
