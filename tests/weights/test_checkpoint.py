@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from htc.checkpoint import atomic_path, save_weights
 from htc.weights import WeightError, read_weights, write_weights
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -33,7 +36,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path):
         "    temporary.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": "."})
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     np.testing.assert_array_equal(read_weights(path)[0]["w"], np.ones(3))
 
