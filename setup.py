@@ -46,7 +46,7 @@ class BuildOperators(build_ext):
 
 
 # What htc needs beside Paddle; the operators alone need NumPy only.
-LIBRARIES = ["matplotlib", "opencv-python-headless", "pycocotools", "PyYAML", "safetensors", "tqdm"]
+LIBRARIES = ["matplotlib", "Pillow", "pycocotools", "PyYAML", "safetensors", "tqdm"]
 
 try:
     paddle = find_paddle()
