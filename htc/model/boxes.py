@@ -73,7 +73,8 @@ def top_k_indices(scores, k: int):
     k = min(k, count) if isinstance(count, int) else paddle.clip(count, max=k)
     threshold = paddle.topk(scores, k, axis=1)[0].min(axis=1, keepdim=True)  # [B, 1]
     above = scores > threshold
-    tied = scores == threshold
+    # Not by ==, which in Paddle 2.6 holds for floats up to 1e-8 apart.
+    tied = (scores >= threshold) & paddle.logical_not(above)
     vacant = k - above.astype("int64").sum(axis=1, keepdim=True)
     kept = above | (tied & (paddle.cumsum(tied.astype("int64"), axis=1) <= vacant))
     return paddle.nonzero(kept)[:, 1].reshape([row_count(scores), -1])

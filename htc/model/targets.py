@@ -162,7 +162,7 @@ def sample_rois(
         own = truth.boxes.astype(boxes.dtype)
         num_gt = own.shape[0]
         # Each ground truth is its own match; without area it has no deltas to learn from.
-        has_area = (own[:, 2:] > own[:, :2]).all(axis=1)
+        has_area = (own[:, 2] > own[:, 0]) & (own[:, 3] > own[:, 1])
         matched = paddle.arange(num_gt, dtype="int64")
         matched = paddle.where(has_area, matched, paddle.full_like(matched, NOT_SAMPLED))
         if boxes.shape[0]:

@@ -86,6 +86,11 @@ def test_equal_scores_at_the_end_of_the_ranking_are_taken_by_rising_index():
     np.testing.assert_array_equal(best[1], range(1000, 2000))
 
 
+def test_scores_that_differ_by_little_are_no_tie():
+    scores = paddle.to_tensor([[2e-9, 3e-9, 1e-9, 4e-9]])
+    assert top_k_indices(scores, 3).tolist() == [[0, 1, 3]]
+
+
 def test_equal_detections_of_two_classes_are_ordered_by_class():
     model = tiny_model(test={"score_threshold": 0.0, "max_detections": 2})
     for head in model.box_heads:
