@@ -23,10 +23,10 @@ class FPN(nn.Layer):
 
     def forward(self, stages):
         """Maps at strides 4, 8, 16, 32 -> [B, channels, H / s, W / s], s = 4, 8, 16, 32, 64."""
-        merged = [conv(x) for conv, x in zip(self.lateral_convs, stages, strict=True)]
+        merged = [conv(stages[level]) for level, conv in enumerate(self.lateral_convs)]
         for level in range(len(merged) - 2, -1, -1):
             coarser = F.interpolate(merged[level + 1], scale_factor=2, mode="nearest")
             merged[level] = merged[level] + coarser
-        pyramid = [conv(x) for conv, x in zip(self.output_convs, merged, strict=True)]
+        pyramid = [conv(merged[level]) for level, conv in enumerate(self.output_convs)]
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
         return pyramid

@@ -63,11 +63,11 @@ class HTC(Cascade):
         """
         pyramid = self.fpn(self.backbone(images))  # P2 .. P6
         semantic = self.semantic_head(pyramid) if self.semantic_head else None
-        logits, deltas, anchors = self.rpn(pyramid)
+        levels = self.rpn(pyramid)
 
-        image_sizes = image_sizes.astype(logits[0].dtype)
+        image_sizes = image_sizes.astype(levels[0].logits.dtype)
         training = ground_truth is not None
-        proposals = self.rpn.proposals(logits, deltas, anchors, image_sizes, training)
+        proposals = self.rpn.proposals(levels, image_sizes, training)
         features = Features(pyramid, semantic.embedding if semantic else None)
         if not training:
             return self.run_cascade(features, proposals, image_sizes)
@@ -79,7 +79,7 @@ class HTC(Cascade):
             masks=len(self.mask_heads) > 0,
             semantic=semantic is not None,
         )
-        losses = self.rpn.losses(logits, deltas, anchors, image_sizes, ground_truth)
+        losses = self.rpn.losses(levels, image_sizes, ground_truth)
         if semantic:
             losses.update(self.semantic_head.losses(semantic, ground_truth))
         losses.update(self.run_cascade(features, proposals, image_sizes, ground_truth))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -24,12 +26,19 @@ from htc.model.losses import sigmoid_cross_entropy, smooth_l1, zero_loss
 from htc.model.targets import Choose, GroundTruth, ignored_regions, sample
 
 
-class RPN(nn.Layer):
-    """Scores anchors, moves them, and keeps the best as proposals.
+class Level(NamedTuple):
+    """One level of the pyramid, its anchors in order of row, column, ratio.
 
-    Per level and anchor: `logits` list of [B, A_l], `deltas` list of [B, A_l, 4], `anchors` list of
-    [A_l, 4], with anchors in order of row, column, ratio.
+    logits: [B, A], deltas: [B, A, 4], anchors: [A, 4], all in float32 at least.
     """
+
+    logits: paddle.Tensor
+    deltas: paddle.Tensor
+    anchors: paddle.Tensor
+
+
+class RPN(nn.Layer):
+    """Scores anchors, moves them, and keeps the best as proposals."""
 
     def __init__(self, in_channels: int, config: RPNConfig, anchors: AnchorConfig, choose: Choose):
         super().__init__()
@@ -41,20 +50,20 @@ class RPN(nn.Layer):
         self.objectness = conv2d(config.channels, num_ratios, 1, initializer=initializer)
         self.deltas = conv2d(config.channels, 4 * num_ratios, 1, initializer=initializer)
 
-    def forward(self, pyramid):
-        """Five maps [B, C, H / s, W / s] -> (logits, deltas, anchors), lists over levels."""
-        logits, deltas, anchors = [], [], []
-        for level, x in enumerate(pyramid):
+    def forward(self, pyramid) -> list[Level]:
+        """Five maps [B, C, H / s, W / s] -> a Level of each."""
+        levels = []
+        for index, x in enumerate(pyramid):
             hidden = F.relu(self.conv(x))
-            logits.append(_rows(self.objectness(hidden), 1).squeeze(-1))
-            deltas.append(_rows(self.deltas(hidden), 4))
-            height, width = dim(x, 2), dim(x, 3)
-            dtype = "float64" if logits[-1].dtype == paddle.float64 else "float32"
-            anchors.append(grid_anchors(height, width, self.anchors, level, dtype))
-        return logits, deltas, anchors
+            logits = _rows(self.objectness(hidden), 1).squeeze(-1)
+            deltas = _rows(self.deltas(hidden), 4)
+            dtype = "float64" if logits.dtype == paddle.float64 else "float32"
+            anchors = grid_anchors(dim(x, 2), dim(x, 3), self.anchors, index, dtype)
+            levels.append(Level(logits, deltas, anchors))
+        return levels
 
     @paddle.no_grad()
-    def proposals(self, logits, deltas, anchors, image_sizes, training: bool) -> RoIs:
+    def proposals(self, levels: list[Level], image_sizes, training: bool) -> RoIs:
         """The best boxes of each picture by falling score, and the spare row (see htc.model.boxes).
 
         Ranked by logit, which orders as the probability does, but still where that rounds to 1.
@@ -66,23 +75,21 @@ class RPN(nn.Layer):
         config = self.config
         pre_nms = config.train_pre_nms if training else config.test_pre_nms
         post_nms = config.train_post_nms if training else config.test_post_nms
-        scores, boxes, levels = [], [], []
+        scores, boxes, classes = [], [], []
         batch = row_count(image_sizes)
-        for level, (level_logits, level_deltas, level_anchors) in enumerate(
-            zip(logits, deltas, anchors, strict=True)
-        ):
-            best = top_k_indices(level_logits, pre_nms)  # [B, K]
-            first = paddle.arange(batch, dtype="int64") * row_count(level_anchors)
+        for index, level in enumerate(levels):
+            best = top_k_indices(level.logits, pre_nms)  # [B, K]
+            first = paddle.arange(batch, dtype="int64") * row_count(level.anchors)
             rows = (best + first.unsqueeze(1)).flatten()
-            scores.append(paddle.take_along_axis(level_logits, best, axis=1))
+            scores.append(paddle.take_along_axis(level.logits, best, axis=1))
             decoded = htc_ops.decode_boxes(
-                paddle.gather(level_anchors, best.flatten()),
-                paddle.gather(level_deltas.reshape([-1, 4]), rows),
+                paddle.gather(level.anchors, best.flatten()),
+                paddle.gather(level.deltas.reshape([-1, 4]), rows),
                 image_size=image_sizes,
                 boxes_num=paddle.ones_like(best).sum(axis=1),
             )
             boxes.append(decoded.reshape([batch, -1, 4]))
-            levels.append(paddle.full_like(best, level))
+            classes.append(paddle.full_like(best, index))
         scores = paddle.concat(scores, axis=1)  # [B, K of all levels]
         boxes = paddle.concat(boxes, axis=1).reshape([-1, 4])
         pictures = paddle.arange(batch, dtype="int64").unsqueeze(1).expand_as(scores)
@@ -93,7 +100,7 @@ class RPN(nn.Layer):
         ranked = nms_per_picture(
             boxes,
             paddle.where(large, scores.flatten(), lowest),
-            paddle.concat(levels, axis=1).flatten(),
+            paddle.concat(classes, axis=1).flatten(),
             pictures.flatten(),
             batch,
             len(levels),
@@ -102,11 +109,11 @@ class RPN(nn.Layer):
         )
         return RoIs(ranked.boxes, ranked.boxes_num)
 
-    def losses(self, logits, deltas, anchors, image_sizes, ground_truth) -> dict:
+    def losses(self, levels: list[Level], image_sizes, ground_truth) -> dict:
         """Sigmoid cross entropy and SmoothL1 over the sampled anchors of the batch."""
-        logits = paddle.concat(logits, axis=1)  # [B, A]
-        deltas = paddle.concat(deltas, axis=1)  # [B, A, 4]
-        anchors = paddle.concat(anchors)  # [A, 4]
+        logits = paddle.concat([level.logits for level in levels], axis=1)  # [B, A]
+        deltas = paddle.concat([level.deltas for level in levels], axis=1)  # [B, A, 4]
+        anchors = paddle.concat([level.anchors for level in levels])  # [A, 4]
         class_loss = zero_loss(logits)
         delta_loss = zero_loss(deltas)
         num_sampled = 0

@@ -50,9 +50,9 @@ class SemanticHead(nn.Layer):
         """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""
         size = [dim(pyramid[LEVEL], 2), dim(pyramid[LEVEL], 3)]
         fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
-        for level, (conv, x) in enumerate(zip(self.lateral_convs, pyramid, strict=True)):
+        for level, conv in enumerate(self.lateral_convs):
             if level != LEVEL:
-                fused = fused + F.relu(conv(resize(x, size)))
+                fused = fused + F.relu(conv(resize(pyramid[level], size)))
         for conv in self.convs:
             fused = F.relu(conv(fused))
         embedding = None if self.embedding is None else F.relu(self.embedding(fused))

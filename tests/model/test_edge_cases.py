@@ -126,8 +126,8 @@ def test_the_padding_of_a_picture_has_no_anchors(batch):
     model = tiny_model()
     sizes = [(128, 128), (64, 128), (128, 64)][:batch]
     images, _ = batch_of(sizes)
-    _, _, anchors = model.rpn(model.fpn(model.backbone(images)))
-    anchors = paddle.concat(anchors)
+    levels = model.rpn(model.fpn(model.backbone(images)))
+    anchors = paddle.concat([level.anchors for level in levels])
     for size in sizes:
         positive, negative, _ = model.rpn.sample_anchors(anchors, size, picture(*size, 2))
         sampled = anchors.numpy()[np.concatenate([positive.numpy(), negative.numpy()])]

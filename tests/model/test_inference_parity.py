@@ -72,7 +72,8 @@ def test_every_stored_tensor(case, monkeypatch, agreement):
         check.close(f"p{level}", ours)
         check.close(f"rpn_cls{level}", recorder.results("objectness")[level])
         check.close(f"rpn_reg{level}", recorder.results("rpn_deltas")[level])
-    check.equal("anchors", np.concatenate(recorder.results("rpn")[0][2]))
+    anchors = [level.anchors for level in recorder.results("rpn")[0]]
+    check.equal("anchors", np.concatenate(anchors))
     if model.semantic_head:
         check.close("sem_pred", recorder.results("semantic")[0].logits)
         check.close("sem_feat", recorder.results("semantic")[0].embedding)

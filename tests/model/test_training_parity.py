@@ -156,7 +156,7 @@ def network_agrees(check, recorder):
 
 def anchors_agree(check, recorder, meta):
     """The sampled anchors: only inside the picture, counted among all anchors of all levels."""
-    anchors = np.concatenate(recorder.results("rpn")[0][2])
+    anchors = np.concatenate([level.anchors for level in recorder.results("rpn")[0]])
     for picture, (height, width) in enumerate(meta["img_shapes"]):
         x1, y1, x2, y2 = anchors.T
         inside = np.flatnonzero((x1 >= 0) & (y1 >= 0) & (x2 < width) & (y2 < height))
