@@ -11,8 +11,10 @@
 namespace htc::cpu::HTC_TARGET {
 
 // One bit a position.
-HTC_INLINE bool is_suppressed(const uint8_t* suppressed, uint32_t position) {
-  return (suppressed[position >> 3] >> (position & 7)) & 1;
+HTC_INLINE uint32_t suppressed_from(const uint8_t* suppressed, int64_t position) {
+  uint32_t word;
+  std::memcpy(&word, suppressed + (position >> 3), sizeof(word));
+  return word >> (position & 7);  // 25 bits or more
 }
 
 HTC_INLINE void suppress(uint8_t* suppressed, int64_t position, uint32_t lanes) {
@@ -24,18 +26,22 @@ HTC_INLINE void suppress(uint8_t* suppressed, int64_t position, uint32_t lanes) 
 
 // Suppresses what overlaps `box` too much at positions [begin, end).
 template <typename T>
-HTC_INLINE void scan(const NmsPlan<T>& plan, const Box<T>& box, T factor, T threshold,
+HTC_INLINE void scan(const NmsPlan<T>& plan, const NmsRule<T>& rule, const Box<T>& box,
                      int64_t begin, int64_t end, uint8_t* suppressed) {
   const T box_area = area(box);
-  const T box_bound = is_finite(box_area) ? box_area * factor : T(0);
+  const T box_bound = is_finite(box_area) ? box_area * rule.factor : T(0);
   const Vec<T> zero{}, x1 = broadcast(box.x1), y1 = broadcast(box.y1), x2 = broadcast(box.x2),
-                       y2 = broadcast(box.y2), bound = broadcast(box_bound);
+               y2 = broadcast(box.y2), bound = broadcast(box_bound);
+  // Copies, since a store through a byte pointer could change any member for all the compiler knows.
+  const T *all_x1 = plan.x1, *all_y1 = plan.y1, *all_x2 = plan.x2, *all_y2 = plan.y2,
+          *all_bound = plan.area_bound;
   for (int64_t at = begin; at < end; at += kLanes<T>) {
-    const Vec<T> other_x1 = load(plan.x1 + at), other_y1 = load(plan.y1 + at),
-                 other_x2 = load(plan.x2 + at), other_y2 = load(plan.y2 + at);
+    const Vec<T> other_x1 = load(all_x1 + at), other_y1 = load(all_y1 + at),
+                 other_x2 = load(all_x2 + at), other_y2 = load(all_y2 + at);
     const Vec<T> width = max_or(min_or(x2, other_x2) - max_or(x1, other_x1), zero);
     const Vec<T> height = min_or(y2, other_y2) - max_or(y1, other_y1);
-    uint32_t lanes = bits(width * height > bound + load(plan.area_bound + at));
+    uint32_t lanes = bits(width * height > bound + load(all_bound + at));
+    lanes &= ~suppressed_from(suppressed, at);
     if (lanes == 0) continue;
 
     // The exact rule, as iou() of geometry.h writes it.
@@ -43,39 +49,26 @@ HTC_INLINE void scan(const NmsPlan<T>& plan, const Box<T>& box, T factor, T thre
     const Vec<T> other_area = (other_x2 - other_x1) * (other_y2 - other_y1);
     const Vec<T> combined = broadcast(box_area) + other_area - overlap;
     const Vec<T> iou = overlap / max_or(combined, broadcast(T(kMinUnion)));
-    lanes &= bits(iou > broadcast(threshold));
+    lanes &= bits(iou > broadcast(rule.threshold));
     if (end - at < kLanes<T>) lanes &= (1u << (end - at)) - 1;
     suppress(suppressed, at, lanes);
   }
 }
 
 template <typename T>
-HTC_INLINE void scan_grid(const NmsPlan<T>& plan, const NmsGrid<T>& grid, const Box<T>& box,
-                          T factor, T threshold, double iou_threshold, uint8_t* suppressed) {
-  T reach = center_reach(box.x2 - box.x1, grid.max_width, iou_threshold);
-  reach += center_slack(box.x1, box.x2, reach);
-  T center = center_of(box.x1, box.x2);
-  const int64_t first_column =
-      grid_cell(center - reach, grid.origin_x, grid.cells_per_x, grid.columns);
-  const int64_t last_column =
-      grid_cell(center + reach, grid.origin_x, grid.cells_per_x, grid.columns);
-
-  reach = center_reach(box.y2 - box.y1, grid.max_height, iou_threshold);
-  reach += center_slack(box.y1, box.y2, reach);
-  center = center_of(box.y1, box.y2);
-  const int64_t last_row = grid_cell(center + reach, grid.origin_y, grid.cells_per_y, grid.rows);
-  int64_t row = grid_cell(center - reach, grid.origin_y, grid.cells_per_y, grid.rows);
-  for (; row <= last_row; ++row) {
+HTC_INLINE void scan_grid(const NmsPlan<T>& plan, const NmsGrid<T>& grid, const NmsRule<T>& rule,
+                          const Box<T>& box, uint8_t* suppressed) {
+  const GridWindow window = window_of(grid, rule, box);
+  for (int64_t row = window.first_row; row <= window.last_row; ++row) {
     const uint32_t* starts = grid.starts + row * grid.columns;
-    scan(plan, box, factor, threshold, starts[first_column], starts[last_column + 1], suppressed);
+    scan(plan, rule, box, starts[window.first_column], starts[window.last_column + 1], suppressed);
   }
 }
 
 template <typename T>
 int64_t nms(const NmsPlan<T>& plan, int64_t num_boxes, int64_t max_keep, double iou_threshold,
             uint8_t* suppressed, int64_t* kept) {
-  const T factor = static_cast<T>(overlap_factor(iou_threshold));
-  const T threshold = static_cast<T>(iou_threshold);
+  const NmsRule<T> rule(iou_threshold);
   int64_t num_kept = 0;
   for (int64_t visit = 0; visit < num_boxes && num_kept < max_keep; ++visit) {
     const uint32_t position = plan.position[visit];
@@ -83,16 +76,18 @@ int64_t nms(const NmsPlan<T>& plan, int64_t num_boxes, int64_t max_keep, double 
       kept[num_kept++] = plan.order[visit];
       continue;
     }
-    if (is_suppressed(suppressed, position)) continue;
+    if (suppressed_from(suppressed, position) & 1) continue;
     const uint32_t index = plan.order[visit];
     kept[num_kept++] = index;
-    const Box<T> box = {plan.x1[position], plan.y1[position], plan.x2[position], plan.y2[position]};
+    const Box<T> box = {plan.x1[position], plan.y1[position], plan.x2[position],
+                        plan.y2[position]};
     const NmsSegment& segment = plan.segments[plan.class_of ? plan.class_of[index] : 0];
     if (segment.grid < 0) {
-      scan(plan, box, factor, threshold, position + 1, segment.end, suppressed);
+      scan(plan, rule, box, position + 1, segment.end, suppressed);
     } else {
-      // Meets boxes that were visited before as well, and the box itself: too late to matter.
-      scan_grid(plan, plan.grids[segment.grid], box, factor, threshold, iou_threshold, suppressed);
+      // The window holds the box itself; boxes kept before it do not overlap it.
+      suppress(suppressed, position, 1);
+      scan_grid(plan, plan.grids[segment.grid], rule, box, suppressed);
     }
   }
   return num_kept;

@@ -97,11 +97,11 @@ bool build_grid(const T* boxes, const NmsPlan<T>& plan, const NmsSegment& segmen
   grid->max_height = max_height;
   // Rows of some tens of boxes within a box's reach; columns are free, so they are finer.
   grid->rows = static_cast<int32_t>(
-      std::clamp<int64_t>(std::lround(std::sqrt(static_cast<double>(count)) / 5), 2, 128));
+      std::clamp<int64_t>(std::lround(std::sqrt(static_cast<double>(count)) / 8), 2, 128));
   grid->columns = static_cast<int32_t>(std::clamp<int64_t>(count / (3 * grid->rows), 1, 512));
   grid->starts = starts;
 
-  constexpr int kSample = 64;
+  constexpr int kSample = 32;
   T sample_x[kSample], sample_y[kSample];
   for (int i = 0; i < kSample; ++i) {
     const Box<T> box = load_box(boxes, plan.order[visits[count * i / kSample]]);
@@ -182,7 +182,7 @@ NmsPlan<T> plan_nms(const T* boxes, const T* scores, const int64_t* class_ids, i
   }
   auto* visits = reinterpret_cast<uint32_t*>(scratch);  // by position: the boxes in score order
   auto* cells = visits + num_boxes;
-  const T factor = static_cast<T>(overlap_factor(iou_threshold));
+  const T factor = NmsRule<T>(iou_threshold).factor;
   for (int64_t visit = 0; visit < num_boxes; ++visit) {
     const uint32_t index = plan.order[visit];
     const Box<T> box = load_box(boxes, index);
