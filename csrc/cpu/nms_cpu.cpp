@@ -31,8 +31,9 @@ HTC_INLINE void scan(const NmsPlan<T>& plan, const NmsRule<T>& rule, const Box<T
   const T box_area = area(box);
   const T box_bound = is_finite(box_area) ? box_area * rule.factor : T(0);
   const Vec<T> zero{}, x1 = broadcast(box.x1), y1 = broadcast(box.y1), x2 = broadcast(box.x2),
-               y2 = broadcast(box.y2), bound = broadcast(box_bound);
-  // Copies, since a store through a byte pointer could change any member for all the compiler knows.
+                       y2 = broadcast(box.y2), bound = broadcast(box_bound);
+  // Copies, since a store through a byte pointer could change any member for all the compiler
+  // knows.
   const T *all_x1 = plan.x1, *all_y1 = plan.y1, *all_x2 = plan.x2, *all_y2 = plan.y2,
           *all_bound = plan.area_bound;
   for (int64_t at = begin; at < end; at += kLanes<T>) {
@@ -79,8 +80,7 @@ int64_t nms(const NmsPlan<T>& plan, int64_t num_boxes, int64_t max_keep, double 
     if (suppressed_from(suppressed, position) & 1) continue;
     const uint32_t index = plan.order[visit];
     kept[num_kept++] = index;
-    const Box<T> box = {plan.x1[position], plan.y1[position], plan.x2[position],
-                        plan.y2[position]};
+    const Box<T> box = {plan.x1[position], plan.y1[position], plan.x2[position], plan.y2[position]};
     const NmsSegment& segment = plan.segments[plan.class_of ? plan.class_of[index] : 0];
     if (segment.grid < 0) {
       scan(plan, rule, box, position + 1, segment.end, suppressed);

@@ -94,14 +94,14 @@ HTC_INLINE T center_of(T low, T high) {
   return low * T(0.5) + high * T(0.5);  // the sum first could overflow
 }
 
-// The cells that can hold a box whose IoU with `box` is above the threshold; both ends belong to it.
+// The cells that can hold a box whose IoU with `box` is above the threshold; both ends belong to
+// it.
 struct GridWindow {
   int32_t first_row, last_row, first_column, last_column;
 };
 
 template <typename T>
-HTC_INLINE GridWindow window_of(const NmsGrid<T>& grid, const NmsRule<T>& rule,
-                                const Box<T>& box) {
+HTC_INLINE GridWindow window_of(const NmsGrid<T>& grid, const NmsRule<T>& rule, const Box<T>& box) {
   const T reach_x = center_reach(box.x1, box.x2, grid.max_width, rule);
   const T reach_y = center_reach(box.y1, box.y2, grid.max_height, rule);
   const T x = center_of(box.x1, box.x2), y = center_of(box.y1, box.y2);

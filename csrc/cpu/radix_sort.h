@@ -22,7 +22,8 @@ Keyed<Key>* radix_sort_by_digits(Keyed<Key>* items, Keyed<Key>* spare, int64_t c
   std::memset(counts, 0, sizeof(counts));
   for (int64_t i = 0; i < count; ++i) {
     const Key key = items[i].key;
-    for (int digit = 0; digit < kDigits; ++digit) ++counts[digit][(key >> (kBits * digit)) & kLowest];
+    for (int digit = 0; digit < kDigits; ++digit)
+      ++counts[digit][(key >> (kBits * digit)) & kLowest];
   }
   for (int digit = 0; digit < kDigits; ++digit) {
     const int shift = kBits * digit;
