@@ -5,6 +5,7 @@ from htc_ops.box_codec import decode_boxes, encode_boxes
 from htc_ops.match_anchors import match_anchors
 from htc_ops.nms import batched_nms, nms
 from htc_ops.roi_align import multilevel_roi_align, roi_align
+from htc_ops.soft_nms import soft_nms
 
 __all__ = [
     "batched_nms",
@@ -16,4 +17,5 @@ __all__ = [
     "nms",
     "roi_align",
     "set_num_threads",
+    "soft_nms",
 ]

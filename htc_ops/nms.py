@@ -60,10 +60,7 @@ def batched_nms(boxes, scores, class_ids, iou_threshold, max_keep=None):
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
-    if max_keep is not None:
-        max_keep = checks.check_integer("max_keep", max_keep, 0)
-    else:
-        max_keep = -1
+    max_keep = -1 if max_keep is None else checks.check_integer("max_keep", max_keep, 0)
     return _nms(boxes, scores, class_ids, iou_threshold, max_keep, batched=True)
 
 

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cstring>
 
 #include "htc/ops/nms.h"
+#include "paddle/counted_result.h"
 #include "paddle/op_utils.h"
 
 namespace htc::binding {
@@ -44,11 +44,7 @@ std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tenso
     num_kept = cpu::nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), id_data, shape, threshold,
                         static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>());
   });
-  if (num_kept == shape.max_keep) return {kept};
-  paddle::Tensor result = allocate(num_kept, paddle::DataType::INT64);
-  std::memcpy(result.data<int64_t>(), kept.data<int64_t>(),
-              static_cast<size_t>(num_kept) * sizeof(int64_t));
-  return {result};
+  return {head(kept, num_kept)};
 }
 
 std::vector<std::vector<int64_t>> nms_shape(const std::vector<int64_t>&,

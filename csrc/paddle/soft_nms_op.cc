@@ -1,0 +1,64 @@
+#include "htc/ops/soft_nms.h"
+#include "paddle/counted_result.h"
+#include "paddle/op_utils.h"
+
+namespace htc::binding {
+
+std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
+                                     const std::string& iou_threshold, const std::string& sigma,
+                                     const std::string& min_score, bool gaussian) {
+  constexpr auto kOp = "soft_nms";
+  check_input(boxes, kOp, "boxes");
+  check_input(scores, kOp, "scores");
+  PD_CHECK(boxes.shape().size() == 2 && boxes.shape()[1] == 4, kOp, ": boxes must be [N, 4]");
+  const int64_t num_boxes = boxes.shape()[0];
+  PD_CHECK(num_boxes <= kNmsMaxBoxes, kOp, ": more than 2^31 - 1 boxes");
+  PD_CHECK(scores.shape().size() == 1 && scores.shape()[0] == num_boxes, kOp,
+           ": scores must be [N], one a box");
+  PD_CHECK(scores.dtype() == boxes.dtype() && same_place(boxes, scores), kOp,
+           ": boxes and scores must share dtype and device");
+  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
+  SoftNmsRule rule;
+  rule.iou_threshold = real(iou_threshold);
+  rule.sigma = real(sigma);
+  rule.min_score = real(min_score);
+  rule.method = gaussian ? SoftNmsMethod::kGaussian : SoftNmsMethod::kLinear;
+
+  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
+    return paddle::empty({count}, dtype, boxes.place());
+  };
+  auto kept = allocate(num_boxes, paddle::DataType::INT64);
+  auto kept_scores = allocate(num_boxes, boxes.dtype());
+  if (num_boxes == 0) return {kept, kept_scores};
+  int64_t num_kept = 0;
+  HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
+    auto workspace =
+        allocate(cpu::soft_nms_workspace_bytes<scalar_t>(num_boxes), paddle::DataType::UINT8);
+    num_kept = cpu::soft_nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), num_boxes, rule,
+                             static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>(),
+                             kept_scores.data<scalar_t>());
+  });
+  return {head(kept, num_kept), head(kept_scores, num_kept)};
+}
+
+std::vector<std::vector<int64_t>> soft_nms_shape(const std::vector<int64_t>&,
+                                                 const std::vector<int64_t>&, const std::string&,
+                                                 const std::string&, const std::string&, bool) {
+  return {{-1}, {-1}};
+}
+
+std::vector<paddle::DataType> soft_nms_dtype(const paddle::DataType& boxes,
+                                             const paddle::DataType&) {
+  return {paddle::DataType::INT64, boxes};
+}
+
+}  // namespace htc::binding
+
+PD_BUILD_OP(htc_soft_nms)
+    .Inputs({"Boxes", "Scores"})
+    .Outputs({"Kept", "KeptScores"})
+    .Attrs({"iou_threshold: std::string", "sigma: std::string", "min_score: std::string",
+            "gaussian: bool"})
+    .SetKernelFn(PD_KERNEL(htc::binding::soft_nms))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::soft_nms_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::soft_nms_dtype));
