@@ -32,26 +32,28 @@ class CandidateQueue {
     if (visit_ < num_boxes_) {  // those whose score never fell stand in the order of the plan
       const uint32_t index = plan_.order[visit_];
       *first = {scores_[index], index, plan_.position[visit_]};
-      if (num_fallen_ == 0 || !comes_later(*first, fallen_[0])) {
+      if (num_fallen_ == 0 || !ComesLater()(*first, fallen_[0])) {
         ++visit_;
         return true;
       }
     }
     *first = fallen_[0];
-    std::pop_heap(fallen_, fallen_ + num_fallen_, comes_later);
+    std::pop_heap(fallen_, fallen_ + num_fallen_, ComesLater());
     --num_fallen_;
     return true;
   }
 
   void push_back(const Candidate<T>& candidate) {
     fallen_[num_fallen_++] = candidate;
-    std::push_heap(fallen_, fallen_ + num_fallen_, comes_later);
+    std::push_heap(fallen_, fallen_ + num_fallen_, ComesLater());
   }
 
  private:
-  static bool comes_later(const Candidate<T>& a, const Candidate<T>& b) {
-    return a.score < b.score || (a.score == b.score && a.index > b.index);
-  }
+  struct ComesLater {  // an object, since a pointer to a function would not be inlined
+    bool operator()(const Candidate<T>& a, const Candidate<T>& b) const {
+      return a.score < b.score || (a.score == b.score && a.index > b.index);
+    }
+  };
 
   const NmsPlan<T>& plan_;
   const T* scores_;

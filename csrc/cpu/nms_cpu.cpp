@@ -12,26 +12,12 @@
 
 namespace htc::cpu::HTC_TARGET {
 
-// One bit a position.
-HTC_INLINE uint32_t suppressed_from(const uint8_t* suppressed, int64_t position) {
-  uint32_t word;
-  std::memcpy(&word, suppressed + (position >> 3), sizeof(word));
-  return word >> (position & 7);  // 25 bits or more
-}
-
-HTC_INLINE void suppress(uint8_t* suppressed, int64_t position, uint32_t lanes) {
-  uint32_t word;
-  std::memcpy(&word, suppressed + (position >> 3), sizeof(word));
-  word |= lanes << (position & 7);  // at most 16 + 7 bits
-  std::memcpy(suppressed + (position >> 3), &word, sizeof(word));
-}
-
 template <typename T>
 int64_t nms(const NmsPlan<T>& plan, int64_t num_boxes, int64_t max_keep, double iou_threshold,
             uint8_t* suppressed, int64_t* kept) {
   const NmsRule<T> rule(iou_threshold);
-  const auto ignored = [&](int64_t at) { return suppressed_from(suppressed, at); };
-  const auto found = [&](int64_t at, uint32_t lanes, Vec<T>) { suppress(suppressed, at, lanes); };
+  const auto ignored = [&](int64_t at) { return marks_from(suppressed, at); };
+  const auto found = [&](int64_t at, uint32_t lanes, Vec<T>) { mark(suppressed, at, lanes); };
   int64_t num_kept = 0;
   for (int64_t visit = 0; visit < num_boxes && num_kept < max_keep; ++visit) {
     const uint32_t position = plan.position[visit];
@@ -39,10 +25,10 @@ int64_t nms(const NmsPlan<T>& plan, int64_t num_boxes, int64_t max_keep, double 
       kept[num_kept++] = plan.order[visit];
       continue;
     }
-    if (suppressed_from(suppressed, position) & 1) continue;
+    if (marks_from(suppressed, position) & 1) continue;
     const uint32_t index = plan.order[visit];
     kept[num_kept++] = index;
-    suppress(suppressed, position, 1);  // where the scan meets the box itself, it is ignored
+    mark(suppressed, position, 1);  // where the scan meets the box itself, it is ignored
     const Box<T> box = {plan.x1[position], plan.y1[position], plan.x2[position], plan.y2[position]};
     const NmsSegment& segment = plan.segments[plan.class_of ? plan.class_of[index] : 0];
     scan_segment(plan, segment, rule, box, int64_t{position} + 1, ignored, found);
@@ -59,10 +45,9 @@ template <typename T>
 int64_t nms(const T* boxes, const T* scores, const int64_t* class_ids, const NmsShape& shape,
             double iou_threshold, void* workspace, int64_t* kept) {
   Workspace parts(workspace);
-  const auto bytes = static_cast<size_t>(shape.num_boxes / 8 + 8);
-  auto* suppressed = parts.take<uint8_t>(static_cast<int64_t>(bytes));
+  auto* suppressed = parts.take<uint8_t>(mark_bytes(shape.num_boxes));
   const NmsPlan<T> plan = plan_nms(boxes, scores, class_ids, shape.num_boxes, iou_threshold, parts);
-  std::memset(suppressed, 0, bytes);
+  std::memset(suppressed, 0, static_cast<size_t>(mark_bytes(shape.num_boxes)));
   return HTC_DISPATCH(nms<T>)(plan, shape.num_boxes, shape.max_keep, iou_threshold, suppressed,
                               kept);
 }
@@ -70,7 +55,7 @@ int64_t nms(const T* boxes, const T* scores, const int64_t* class_ids, const Nms
 template <typename T>
 int64_t nms_workspace_bytes(int64_t num_boxes) {
   Workspace parts(nullptr);
-  parts.take<uint8_t>(num_boxes / 8 + 8);
+  parts.take<uint8_t>(mark_bytes(num_boxes));
   plan_nms<T>(nullptr, nullptr, nullptr, num_boxes, 0, parts);
   return parts.used();
 }

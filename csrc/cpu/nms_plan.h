@@ -44,6 +44,9 @@ struct NmsPlan {
 // Positions that may be read, and ignored, beyond the last one: a vector's worth.
 constexpr int64_t kNmsSlack = 16;
 
+// Bytes for one mark (a bit) a position, and the slack that marks_from and mark may touch.
+inline int64_t mark_bytes(int64_t num_boxes) { return num_boxes / 8 + 8; }
+
 // What follows from the threshold t on the IoU.
 template <typename T>
 struct NmsRule {

@@ -10,6 +10,21 @@
 
 namespace htc::cpu::HTC_TARGET {
 
+// The marks of positions `position`, `position` + 1, ...: 25 or more, lowest bit first.
+HTC_INLINE uint32_t marks_from(const uint8_t* marks, int64_t position) {
+  uint32_t word;
+  __builtin_memcpy(&word, marks + (position >> 3), sizeof(word));
+  return word >> (position & 7);
+}
+
+// Marks the positions `position` + lane for the bits of `lanes`, of which there are 16 at most.
+HTC_INLINE void mark(uint8_t* marks, int64_t position, uint32_t lanes) {
+  uint32_t word;
+  __builtin_memcpy(&word, marks + (position >> 3), sizeof(word));
+  word |= lanes << (position & 7);
+  __builtin_memcpy(marks + (position >> 3), &word, sizeof(word));
+}
+
 // Looks at positions [begin, end). Bits of `ignored(at)`: the lanes of positions at, at + 1, ...
 // that are of no interest. Calls `found(at, lanes, iou)` where there are others.
 template <typename T, typename Ignored, typename Found>
