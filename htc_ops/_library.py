@@ -146,18 +146,48 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
     Returns:
         The outputs, in order. An output that is a list must be the only one.
     """
+    if paddle.in_dynamic_mode():
+        return _as_list(_run_custom_op(op, *inputs.values(), *attributes.values()))
+
+    # The passes that look for gradients ask every operator that they meet, unless told to stop.
+    differentiable = core.has_grad_op_maker(op)
+    inputs = {name: _as_graph_input(value, differentiable) for name, value in inputs.items()}
     if framework.in_dynamic_or_pir_mode():
-        result = _run_custom_op(op, *inputs.values(), *attributes.values())
-        return list(result) if isinstance(result, (list, tuple)) else [result]
+        return _as_list(_run_custom_op(op, *inputs.values(), *attributes.values()))
     helper = LayerHelper(op)
     results = {
-        name: helper.create_variable_for_type_inference(dtype=dtype)
+        name: helper.create_variable_for_type_inference(dtype, stop_gradient=not differentiable)
         for name, dtype in outputs.items()
+    }
+    # Registered names may carry a mark: "ClassIds@OPTIONAL", "Features@VECTOR".
+    registered = {
+        proto.name.split("@")[0]: proto.name
+        for proto in framework.OpProtoHolder.instance().get_op_proto(op).inputs
     }
     helper.append_op(
         type=op,
-        inputs={name: value for name, value in inputs.items() if value is not None},
+        inputs={registered[name]: value for name, value in inputs.items() if value is not None},
         outputs=results,
         attrs=attributes,
     )
     return list(results.values())
+
+
+def _as_list(result) -> list:
+    return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def _as_graph_input(value, differentiable: bool):
+    """What an operator in a program may read: a copy in the plain layout.
+
+    Paddle Inference hands operators like these tensors in oneDNN's blocked layouts without
+    converting them. assign, which oneDNN does not have, makes plain ones of them.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_as_graph_input(part, differentiable) for part in value]
+    plain = paddle.assign(value)
+    if not differentiable:
+        plain.stop_gradient = True
+    return plain

@@ -52,7 +52,7 @@ std::vector<paddle::Tensor> decode_boxes(const paddle::Tensor& boxes, const padd
   BoxCodecNorm norm = norm_of(means, stds);
   norm.max_log_ratio = real(max_log_ratio);
 
-  auto decoded = paddle::empty(deltas.shape(), deltas.dtype(), deltas.place());
+  auto decoded = new_tensor(deltas.shape(), deltas.dtype(), deltas.place());
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
     const scalar_t* sizes = image_sizes ? image_sizes->data<scalar_t>() : nullptr;
     const int64_t* num = image_sizes ? counts.data<int64_t>() : nullptr;
@@ -89,7 +89,7 @@ std::vector<paddle::Tensor> encode_boxes(const paddle::Tensor& boxes, const padd
   BoxCodecShape shape;
   shape.num_boxes = boxes.shape()[0];
   const BoxCodecNorm norm = norm_of(means, stds);
-  auto deltas = paddle::empty(boxes.shape(), boxes.dtype(), boxes.place());
+  auto deltas = new_tensor(boxes.shape(), boxes.dtype(), boxes.place());
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
     HTC_ON_DEVICE(boxes, kOp, encode_boxes, boxes.data<scalar_t>(), targets.data<scalar_t>(), shape,
                   norm, deltas.data<scalar_t>());

@@ -39,8 +39,8 @@ std::vector<paddle::Tensor> match_anchors(const paddle::Tensor& anchors,
            ": negative_iou must not be above positive_iou");
 
   const std::vector<int64_t> count{shape.num_anchors};
-  auto matched = paddle::empty(count, paddle::DataType::INT64, anchors.place());
-  auto max_iou = paddle::empty(count, anchors.dtype(), anchors.place());
+  auto matched = new_tensor(count, paddle::DataType::INT64, anchors.place());
+  auto max_iou = new_tensor(count, anchors.dtype(), anchors.place());
   HTC_DISPATCH_FLOATING(anchors.dtype(), kOp, {
     auto workspace = paddle::empty({match_anchors_workspace_bytes<scalar_t>(shape)},
                                    paddle::DataType::UINT8, anchors.place());

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "paddle/extension.h"
-#include "paddle/phi/core/dense_tensor.h"
 
 namespace htc::binding {
 
@@ -49,9 +48,11 @@ inline paddle::Tensor new_tensor(const std::vector<int64_t>& shape, paddle::Data
                                  const paddle::Place& place) {
   for (const int64_t size : shape) {
     if (size != 0) continue;
-    auto tensor = paddle::empty({1}, dtype, place);
-    static_cast<phi::DenseTensor*>(tensor.impl().get())->Resize(phi::make_ddim(shape));
-    return tensor;
+    // Its memory is that of another tensor, which lives as long. (Resizing one would be simpler,
+    // but DenseTensor's header wants all of the CUDA libraries installed.)
+    const auto memory = paddle::empty({1}, dtype, place);
+    return paddle::from_blob(const_cast<void*>(memory.data()), shape, dtype, phi::DataLayout::NCHW,
+                             place, [memory](void*) {});
   }
   return paddle::empty(shape, dtype, place);
 }

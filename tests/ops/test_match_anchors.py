@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from cases import match_anchors as cases
+from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -197,10 +199,40 @@ def test_every_instruction_set_gives_the_same(target):
     """In a process of its own; a set that the processor lacks falls back to the best it has."""
     names = "test_anchors_of_a_picture or test_ties_everywhere or test_odd_boxes"
     command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", names]
+    folder = Path(htc_ops.__file__).parents[1]  # the package that this process runs
     result = subprocess.run(
-        command, env=os.environ | {"HTC_OPS_TARGET": target}, capture_output=True, text=True
+        command,
+        env=os.environ | {"HTC_OPS_TARGET": target, "PYTHONPATH": str(folder)},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stdout[-3000:]
+
+
+class Matcher(paddle.nn.Layer):
+    """Arithmetic before and after, so that the operator is not alone in the graph."""
+
+    def __init__(self):
+        super().__init__()
+        two = paddle.nn.initializer.Constant(2.0)
+        self.two = self.create_parameter([1], default_initializer=two)
+
+    def forward(self, anchors, gts, crowds):
+        matched, max_iou = htc_ops.match_anchors(
+            anchors * self.two, gts * 2, *RPN, ignore_boxes=crowds * 2, ignore_iof=0.5
+        )
+        return matched + 1, max_iou * 2
+
+
+def test_in_graphs(tmp_path):
+    names = ("anchors", "gts", "crowds")
+    specs = [paddle.static.InputSpec([None, 4], "float32", name) for name in names]
+    examples = [
+        [cases.boxes(count) for count in counts]
+        for counts in ((500, 20, 3), (70, 1, 1), (5, 9, 2), (50, 0, 1), (50, 2, 0))
+    ]
+    assert_same_in_graphs(Matcher, specs, examples, tmp_path)
 
 
 def test_no_gradient_flows():

@@ -2,8 +2,8 @@
 // Paper: Faster R-CNN, section 3.1.2. Reference: mmdetection 3.3.0, MaxIoUAssigner.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "htc/geometry.h"
 
@@ -31,7 +31,7 @@ constexpr int64_t kMatchNeither = -2;  // between the thresholds, or ignored
 // Takes the place of a box that has no IoU: it intersects nothing and its area is 0.
 template <typename T>
 HTC_HOST_DEVICE HTC_INLINE Box<T> no_box() {
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  constexpr T kInfinity = static_cast<T>(INFINITY);  // numeric_limits is not for the device
   return {kInfinity, kInfinity, -kInfinity, -kInfinity};
 }
 
