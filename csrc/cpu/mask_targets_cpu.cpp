@@ -42,18 +42,20 @@ TargetScratch<T> take_scratch(Workspace& parts, const MaskTargetsShape& shape) {
 
 // Writes the weights of one bin and returns its pixels.
 template <typename T>
-Taps set_taps(const TargetAxis<T>& axis, int64_t index, int64_t pixels, T* weights) {
-  const TargetBin<T> bin = target_bin(axis, index, pixels);
-  if (bin.first == bin.last) return {0, 0};
-  const int64_t first = target_sample(axis.sample(index, bin.first), pixels).low;
-  const int64_t end = target_sample(axis.sample(index, bin.last - 1), pixels).high + 1;
-  std::fill(weights, weights + (end - first), T(0));
-  for (int64_t sub = bin.first; sub < bin.last; ++sub) {
-    const TargetSample<T> sample = target_sample(axis.sample(index, sub), pixels);
-    weights[sample.low - first] += T(1) - sample.weight;
-    weights[sample.high - first] += sample.weight;
+Taps set_taps(const RoiAxis<T>& axis, int64_t bin, T* weights) {
+  const SampleRange range = samples_between(axis, bin, -1.0, static_cast<double>(axis.size));
+  Taps pixels = {0, 0};
+  for (int64_t i = 0; i < range.count; ++i) {  // their positions rise
+    SampleTaps<T> taps;
+    const T position = sample_position(axis, bin, static_cast<T>(range.first + i));
+    if (!sample_taps(position, axis.size, taps)) continue;
+    if (pixels.count == 0) pixels.first = taps.low;
+    const int64_t at = taps.low - pixels.first, end = at + (taps.high_weight != 0 ? 2 : 1);
+    while (pixels.count < end) weights[pixels.count++] = T(0);
+    weights[at] += taps.low_weight;
+    if (taps.high_weight != 0) weights[at + 1] += taps.high_weight;
   }
-  return {first, end - first};
+  return pixels;
 }
 
 // 1 where the byte is not 0, as a mask over lanes; `count` bytes are read.
@@ -101,15 +103,15 @@ void mask_target(const Box<T>& box, const uint8_t* bitmap, const MaskTargetsShap
                  T threshold, void* block, float* target) {
   Workspace parts(block);
   const TargetScratch<T> scratch = take_scratch<T>(parts, shape);
-  const TargetAxis<T> xs = target_axis(box.x1, box.x2, shape.target_width);
-  const TargetAxis<T> ys = target_axis(box.y1, box.y2, shape.target_height);
-  const T count = static_cast<T>(xs.grid) * static_cast<T>(ys.grid);
+  const RoiAxis<T> xs = mask_target_axis(box.x1, box.x2, shape.target_width, shape.width);
+  const RoiAxis<T> ys = mask_target_axis(box.y1, box.y2, shape.target_height, shape.height);
+  const T count = xs.grid * ys.grid;
   const float nothing = T(0) >= threshold ? 1.0f : 0.0f;
 
   int64_t first_column = shape.width, end_column = 0;
   T* weights = scratch.column_weights;
   for (int64_t px = 0; px < shape.target_width; ++px) {
-    const Taps taps = set_taps(xs, px, shape.width, weights);
+    const Taps taps = set_taps(xs, px, weights);
     weights += taps.count;
     scratch.column_taps[px] = taps;
     if (taps.count > 0) {
@@ -118,7 +120,7 @@ void mask_target(const Box<T>& box, const uint8_t* bitmap, const MaskTargetsShap
     }
   }
   for (int64_t py = 0; py < shape.target_height; ++py, target += shape.target_width) {
-    const Taps rows = set_taps(ys, py, shape.height, scratch.row_weights);
+    const Taps rows = set_taps(ys, py, scratch.row_weights);
     if (rows.count == 0 || first_column >= end_column) {
       std::fill(target, target + shape.target_width, nothing);
       continue;

@@ -3,12 +3,9 @@
 // Reference: mmdetection 3.3.0, structures/mask/structures.py, BitmapMasks.crop_and_resize.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
-#include "htc/geometry.h"
-#include "htc/macros.h"
-#include "htc/search.h"
+#include "htc/roi_axis.h"
 
 namespace htc {
 
@@ -21,74 +18,10 @@ struct MaskTargetsShape {
   int64_t target_width = 0;
 };
 
-// One axis of a box's sampling grid, rounded as RoIAlign rounds it: `grid` samples a bin.
 template <typename T>
-struct TargetAxis {
-  T start = 0, bin = 0;
-  int64_t grid = 0;
-
-  HTC_HOST_DEVICE HTC_INLINE T sample(int64_t index, int64_t sub) const {
-    return start + static_cast<T>(index) * bin +
-           (static_cast<T>(sub) + T(0.5)) * bin / static_cast<T>(grid);
-  }
-};
-
-// A side above this samples nothing, so that the number of samples stays an integer; what such a
-// box could see of a bitmap is less than a millionth of a bin.
-constexpr double kMaxTargetSide = 1099511627776.0;  // 2^40
-
-// A box without a positive side, or with a NaN, samples nothing: its value is 0.
-template <typename T>
-HTC_HOST_DEVICE HTC_INLINE TargetAxis<T> target_axis(T low, T high, int64_t bins) {
-  TargetAxis<T> axis;
-  axis.start = low - T(0.5);
-  const T side = (high - T(0.5)) - axis.start;
-  if (!(side > 0) || !(side <= T(kMaxTargetSide)) || !is_finite(low)) return axis;
-  axis.bin = side / static_cast<T>(bins);
-  axis.grid = static_cast<int64_t>(std::ceil(axis.bin));
-  return axis;
-}
-
-// The samples of one bin that lie on the picture, [first, last). A sample counts from one pixel
-// before the first pixel's centre to one after the last's.
-template <typename T>
-struct TargetBin {
-  int64_t first, last;
-};
-
-template <typename T>
-HTC_HOST_DEVICE HTC_INLINE TargetBin<T> target_bin(const TargetAxis<T>& axis, int64_t index,
-                                                   int64_t pixels) {
-  if (axis.grid == 0 || pixels == 0) return {0, 0};
-  const T end = static_cast<T>(pixels);
-  if (axis.sample(index, 0) >= T(-1) && axis.sample(index, axis.grid - 1) <= end) {
-    return {0, axis.grid};
-  }
-  const auto near = [&](T at) {  // the sample next to a coordinate, about
-    const double offset = static_cast<double>(at) - axis.start -
-                          static_cast<double>(index) * static_cast<double>(axis.bin);
-    return clamped_int(offset / axis.bin * static_cast<double>(axis.grid) - 0.5, 0, axis.grid);
-  };
-  const int64_t first = first_where(0, axis.grid, near(T(-1)),
-                                    [&](int64_t sub) { return axis.sample(index, sub) >= T(-1); });
-  const int64_t last = first_where(first, axis.grid, near(end),
-                                   [&](int64_t sub) { return axis.sample(index, sub) > end; });
-  return {first, last};
-}
-
-// What a sample reads: pixel `low` with weight 1 - weight, and the next one with `weight`.
-template <typename T>
-struct TargetSample {
-  int64_t low, high;
-  T weight;
-};
-
-template <typename T>
-HTC_HOST_DEVICE HTC_INLINE TargetSample<T> target_sample(T at, int64_t pixels) {
-  if (!(at > 0)) return {0, pixels > 1 ? 1 : 0, T(0)};
-  const int64_t low = static_cast<int64_t>(at);
-  if (low >= pixels - 1) return {pixels - 1, pixels - 1, T(0)};
-  return {low, low + 1, at - static_cast<T>(low)};
+HTC_HOST_DEVICE HTC_INLINE RoiAxis<T> mask_target_axis(T low, T high, int64_t bins, int64_t size) {
+  constexpr int64_t kAdaptive = 0;
+  return roi_axis(low, high, T(1), bins, kAdaptive, /*aligned=*/true, size);
 }
 
 namespace cpu {
