@@ -2,8 +2,10 @@
 
 from htc_ops._library import get_num_threads, set_num_threads
 from htc_ops.box_codec import decode_boxes, encode_boxes
+from htc_ops.mask_targets import mask_targets
 from htc_ops.match_anchors import match_anchors
 from htc_ops.nms import batched_nms, nms
+from htc_ops.paste_masks import paste_masks
 from htc_ops.roi_align import multilevel_roi_align, roi_align
 from htc_ops.soft_nms import soft_nms
 
@@ -12,9 +14,11 @@ __all__ = [
     "decode_boxes",
     "encode_boxes",
     "get_num_threads",
+    "mask_targets",
     "match_anchors",
     "multilevel_roi_align",
     "nms",
+    "paste_masks",
     "roi_align",
     "set_num_threads",
     "soft_nms",

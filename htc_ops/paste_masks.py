@@ -1,0 +1,73 @@
+"""Masks of detections pasted into their picture: as bitmaps, and as COCO run-length codes."""
+
+from __future__ import annotations
+
+import paddle
+
+from htc_ops import _checks as checks
+from htc_ops import _library
+
+MAX_SIDE = 2**31 - 1
+
+
+@_library.operator
+def paste_masks(masks, boxes, image_size, threshold=0.5):
+    """Stretch each mask over its box, read it at every pixel's centre, and compare.
+
+    The centre of pixel x is x + 0.5; on the mask that is (x + 0.5 - x1) / (x2 - x1) * M' - 0.5,
+    where cell 0 has its centre at 0. There the mask is read by bilinear interpolation, as if it
+    were surrounded by zeros. A pixel is 1 where the value is at least the threshold.
+
+    - Positions are computed in float64, values and the comparison in float64 for float64 masks and
+      in float32 else.
+    - A pixel beyond all cells (more than half a cell outside the box) is 0, with threshold 0 too.
+    - A NaN value is below every threshold. A mask of infinite values follows the arithmetic of
+      first + weight * (second - first).
+    - A box without positive width and height, or with a NaN or infinite coordinate, has no pixels.
+
+    Nothing of the size of the result is held beside it.
+
+    Source: mmdetection 3.3.0, mask_heads/fcn_mask_head.py, _do_paste_mask.
+
+    Args:
+        masks: [N, M, M'] or [N, 1, M, M'] probabilities: float32, float64, float16 or bfloat16.
+        boxes: [N, 4] float32 or float64, x1 y1 x2 y2 in pixels of the picture; may reach out of it.
+        image_size: (height, width) of the picture in pixels.
+        threshold: from 0 to 1.
+
+    Returns:
+        [N, height, width] uint8 of 0 and 1, no gradient.
+
+    Raises:
+        TypeError, ValueError: an argument that is not as above.
+    """
+    inputs, attributes = _checked(masks, boxes, image_size, threshold)
+    with paddle.no_grad():
+        return _library.call("htc_paste_masks", inputs, attributes, {"Bitmaps": paddle.uint8})[0]
+
+
+def _checked(masks, boxes, image_size, threshold) -> tuple[dict, dict]:
+    """The inputs and attributes of the operators."""
+    if len(getattr(masks, "shape", ())) == 4:
+        checks.check_tensor("masks", masks, ("N", 1, "M", "M'"), checks.HALF_FLOATS)
+        masks = paddle.squeeze(masks, axis=1)
+    checks.check_tensor("masks", masks, ("N", "M", "M'"), checks.HALF_FLOATS)
+    checks.check_tensor("boxes", boxes, ("N", 4), checks.FLOATS)
+    checks.check_same_device("boxes", boxes, "masks", masks)
+    checks.check_length("boxes", boxes, masks.shape[0], "one a mask")
+    height, width = _image_size(image_size)
+    inputs = {"Masks": checks.contiguous(masks), "Boxes": checks.contiguous(boxes)}
+    attributes = {
+        "image_size": [height, width],
+        "threshold": _library.real(checks.check_fraction("threshold", threshold)),
+    }
+    return inputs, attributes
+
+
+def _image_size(image_size) -> tuple[int, int]:
+    if not isinstance(image_size, (tuple, list)):
+        raise TypeError(f"image_size: expected (height, width), got {image_size!r}"[:200])
+    height, width = checks.check_pair("image_size", image_size, minimum=0)
+    if max(height, width) > MAX_SIDE:
+        raise ValueError(f"image_size: expected at most {MAX_SIDE} a side, got {image_size}")
+    return height, width
