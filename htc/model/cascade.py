@@ -94,7 +94,7 @@ class Cascade(nn.Layer):
             if training:
                 losses.update(self.box_losses(t, samples, class_logits, deltas))
                 rois = drop_ground_truth(samples, rois.boxes)
-                if self.config.cascade.interleaved:
+                if self.config.cascade.interleaved:  # this stage's masks learn on its own boxes
                     samples = self.sample(t, rois, ground_truth)
                 losses.update(self.mask_losses(t, features, samples, ground_truth))
         if training:
@@ -159,11 +159,13 @@ class Cascade(nn.Layer):
 
     def mask_probs(self, roi_features, labels):
         """[R, C, 14, 14], labels [R] -> mask probabilities [R, 28, 28] of the labels' classes."""
+        last_alone = self.config.test.mask_ensemble == "last"
         probs, previous = [], None
-        for head in self.mask_heads:
+        for t, head in enumerate(self.mask_heads):
             previous = head.features(roi_features, previous)
-            probs.append(F.sigmoid(select_class(head(previous), labels)))
-        return probs[-1] if self.config.test.mask_ensemble == "last" else sum(probs) / len(probs)
+            if not last_alone or t == len(self.mask_heads) - 1:
+                probs.append(F.sigmoid(select_class(head(previous), labels)))
+        return sum(probs) / len(probs)
 
     def box_losses(self, t: int, samples: Samples, class_logits, deltas) -> dict:
         """Softmax cross entropy and SmoothL1 of stage t, over the number of RoIs of the batch."""

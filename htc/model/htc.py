@@ -61,27 +61,40 @@ class HTC(Cascade):
             ValueError: arguments that do not fit together.
             FloatingPointError: a loss that is not finite.
         """
+        training = ground_truth is not None
+        if paddle.in_dynamic_mode():
+            check_images(images, image_sizes)
+        if training:
+            masks, semantic_maps = len(self.mask_heads) > 0, self.semantic_head is not None
+            sizes = image_sizes.tolist()
+            check_ground_truth(ground_truth, sizes, self.num_classes, masks, semantic_maps)
+
         pyramid = self.fpn(self.backbone(images))  # P2 .. P6
         semantic = self.semantic_head(pyramid) if self.semantic_head else None
         levels = self.rpn(pyramid)
-
         image_sizes = image_sizes.astype(levels[0].logits.dtype)
-        training = ground_truth is not None
         proposals = self.rpn.proposals(levels, image_sizes, training)
         features = Features(pyramid, semantic.embedding if semantic else None)
         if not training:
             return self.run_cascade(features, proposals, image_sizes)
 
-        check_ground_truth(
-            ground_truth,
-            images.shape[0],
-            self.num_classes,
-            masks=len(self.mask_heads) > 0,
-            semantic=semantic is not None,
-        )
         losses = self.rpn.losses(levels, image_sizes, ground_truth)
         if semantic:
             losses.update(self.semantic_head.losses(semantic, ground_truth))
         losses.update(self.run_cascade(features, proposals, image_sizes, ground_truth))
         losses["loss"] = total_loss(losses, [truth.picture_id for truth in ground_truth])
         return losses
+
+
+def check_images(images, image_sizes):
+    """Raise ValueError for a batch that the network cannot take."""
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
+        raise ValueError(
+            "images: expected [B, 3, H, W] with H and W padded to multiples of 32, "
+            f"got {list(images.shape)}"
+        )
+    if list(image_sizes.shape) != [images.shape[0], 2]:
+        raise ValueError(
+            f"image_sizes: expected [{images.shape[0]}, 2] (height, width), "
+            f"got {list(image_sizes.shape)}"
+        )

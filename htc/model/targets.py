@@ -37,15 +37,26 @@ class GroundTruth:
 
 
 def check_ground_truth(
-    ground_truth: list[GroundTruth], batch: int, num_classes: int, masks: bool, semantic: bool
+    ground_truth: list[GroundTruth],
+    image_sizes: list,
+    num_classes: int,
+    masks: bool,
+    semantic: bool,
 ):
-    """Raise ValueError where annotations do not fit the batch or lack what the model trains on."""
-    if len(ground_truth) != batch:
+    """Raise ValueError where annotations do not fit the batch or lack what the model trains on.
+
+    Args:
+        image_sizes: (height, width) of each picture.
+        masks, semantic: whether the model trains on masks and on semantic maps.
+    """
+    if len(ground_truth) != len(image_sizes):
         raise ValueError(
-            f"ground_truth: expected one for each of {batch} pictures, got {len(ground_truth)}"
+            f"ground_truth: expected one for each of {len(image_sizes)} pictures, "
+            f"got {len(ground_truth)}"
         )
-    for truth in ground_truth:
+    for truth, (height, width) in zip(ground_truth, image_sizes, strict=True):
         picture, count = f"ground_truth of picture {truth.picture_id}", truth.boxes.shape[0]
+        height, width = int(height), int(width)
         if truth.boxes.ndim != 2 or truth.boxes.shape[1] != 4:
             raise ValueError(f"{picture}: boxes: expected [G, 4], got {list(truth.boxes.shape)}")
         if truth.labels.shape[0] != count:
@@ -55,16 +66,23 @@ def check_ground_truth(
                 f"{picture}: labels: expected 0 to {num_classes - 1} (num_classes={num_classes}), "
                 f"got {truth.labels.tolist()}"
             )
-        if masks and count and (truth.masks is None or truth.masks.shape[0] != count):
-            got = None if truth.masks is None else list(truth.masks.shape)
+        if masks and count and _shape(truth.masks) != [count, height, width]:
             raise ValueError(
-                f"{picture}: masks: expected [{count}, H, W], got {got}; set "
-                "model.mask_head.enabled=false to train without masks"
+                f"{picture}: masks: expected {[count, height, width]}, got {_shape(truth.masks)}; "
+                "set model.mask_head.enabled=false to train without masks"
             )
         if semantic and truth.semantic is None:
             raise ValueError(
                 f"{picture}: has no semantic map; add the maps, or set model.semantic.enabled=false"
             )
+        if semantic and _shape(truth.semantic) != [height, width]:
+            raise ValueError(
+                f"{picture}: semantic map: expected {[height, width]}, got {_shape(truth.semantic)}"
+            )
+
+
+def _shape(x) -> list | None:
+    return None if x is None else list(x.shape)
 
 
 class Samples(NamedTuple):

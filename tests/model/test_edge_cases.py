@@ -160,7 +160,9 @@ def test_weights_that_are_not_numbers_give_no_detections():
     ("changes", "message"),
     [
         ({"semantic": None}, "has no semantic map"),
-        ({"masks": None}, r"masks: expected \[2, H, W\], got None"),
+        ({"masks": None}, r"masks: expected \[2, 64, 96\], got None"),
+        ({"masks": paddle.zeros([2, 9, 9])}, r"masks: expected \[2, 64, 96\], got \[2, 9, 9\]"),
+        ({"semantic": paddle.zeros([128, 96])}, r"map: expected \[64, 96\], got \[128, 96\]"),
         ({"labels": paddle.zeros([3], dtype="int64")}, "expected 2 labels, got 3"),
         ({"labels": paddle.full([2], 3, dtype="int64")}, r"labels: expected 0 to 2 .*got \[3, 3\]"),
         ({"semantic": paddle.full([64, 96], 5, dtype="uint8")}, r"labels below 5 .*got \[5\]"),
@@ -171,6 +173,13 @@ def test_ground_truth_that_does_not_fit(changes, message):
     with pytest.raises(ValueError, match=message) as error:
         train_step(tiny_model(), [(64, 96)], [picture(64, 96, 2, **changes)])
     assert "picture 0" in str(error.value)
+
+
+def test_pictures_that_are_not_padded():
+    with pytest.raises(ValueError, match=r"multiples of 32, got \[1, 3, 64, 90\]"):
+        tiny_model()(paddle.zeros([1, 3, 64, 90]), paddle.zeros([1, 2]))
+    with pytest.raises(ValueError, match=r"image_sizes: expected \[1, 2\].*got \[2, 2\]"):
+        tiny_model()(paddle.zeros([1, 3, 64, 96]), paddle.zeros([2, 2]))
 
 
 def test_ground_truth_of_another_batch():
