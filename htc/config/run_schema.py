@@ -83,6 +83,11 @@ class TrainConfig:
     weight_decay: float = key(1e-4, "L2, on every trained parameter", minimum=0)
     warmup_iterations: int = key(500, "steps of linear warm-up", minimum=0)
     warmup_factor: float = key(0.001, "the rate starts at this share", minimum=0, maximum=1)
+    schedule: str = key(
+        "step",
+        "step: the rate falls after each of train.steps; cosine: along half a cosine, to 0 at the end",
+        choices=("step", "cosine"),
+    )
     steps: tuple[int, ...] = key((8, 11), "epochs after which the rate falls", minimum=1)
     gamma: float = key(0.1, "by this factor", above=0, maximum=1)
     clip_norm: float = key(0.0, "largest norm of the whole gradient; 0: no clipping", minimum=0)
@@ -102,6 +107,8 @@ class TrainConfig:
 @dataclass
 class EvalConfig:
     every_epochs: int = key(1, "evaluate after every so many epochs (with --eval)", minimum=1)
+    at_end: bool = key(True, "evaluate when training ends, where there are data to evaluate on")
+    overlays: int = key(12, "pictures of predictions beside ground truth in the report", minimum=0)
     metrics: tuple[str, ...] = key(
         ("box", "mask"), "COCO average precisions to compute", choices=("box", "mask")
     )

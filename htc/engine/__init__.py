@@ -1,0 +1,1 @@
+"""Training: the loop, its optimiser, its checkpoints, its evaluation and its log."""

@@ -1,0 +1,61 @@
+"""Mixed precision: what runs in half precision, and the scale of the loss."""
+
+from __future__ import annotations
+
+import contextlib
+
+import paddle
+
+from htc.config.run_schema import TrainConfig
+
+
+class Precision:
+    """float32, or Paddle's automatic mixed precision (level O1) when train.amp is set.
+
+    bfloat16 has float32's range and needs no scaling of the loss; float16 gets a dynamic scale.
+    """
+
+    def __init__(self, train: TrainConfig):
+        self.dtype = None
+        if train.amp:
+            on_gpu = paddle.get_device().startswith("gpu")
+            automatic = "float16" if on_gpu else "bfloat16"
+            self.dtype = automatic if train.amp_dtype == "auto" else train.amp_dtype
+        self.scaler = paddle.amp.GradScaler() if self.dtype == "float16" else None
+
+    def autocast(self):
+        """The context of the forward pass."""
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(dtype=self.dtype, level="O1")
+
+    def backward(self, loss) -> None:
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+
+    def step(self, optimizer) -> None:
+        """One optimiser step; with a scale, skipped where a gradient overflowed."""
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+
+    def state(self) -> dict:
+        """Of the scale, as plain numbers."""
+        if self.scaler is None:
+            return {}
+        return {name: _plain(value) for name, value in self.scaler.state_dict().items()}
+
+    def load(self, state: dict) -> None:
+        if self.scaler is not None and state:
+            values = {
+                name: paddle.to_tensor(value[0], dtype="float32").reshape([1]).numpy()
+                if isinstance(value, list)
+                else value
+                for name, value in state.items()
+            }
+            self.scaler.load_state_dict(values)
+
+
+def _plain(value):
+    return value.reshape([-1]).tolist() if hasattr(value, "reshape") else value

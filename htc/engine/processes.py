@@ -1,0 +1,42 @@
+"""The processes of a data-parallel run; all of it does nothing in a run of one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import paddle
+import paddle.distributed as dist
+
+
+def start() -> tuple[int, int]:
+    """(rank, world) of this process; joins the others where paddle.distributed.launch started it."""
+    world = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    if world == 1:
+        return 0, 1
+    dist.init_parallel_env()
+    return dist.get_rank(), dist.get_world_size()
+
+
+def any_of(flag: bool, world: int) -> bool:
+    """Whether the flag is set in any process. Every process must call it at the same place."""
+    if world == 1:
+        return flag
+    total = paddle.to_tensor([int(flag)], dtype="int32")
+    dist.all_reduce(total)
+    return bool(total.item() > 0)
+
+
+def gather(value: Any, world: int) -> list:
+    """The value of each process, in the order of ranks, in every process."""
+    if world == 1:
+        return [value]
+    values: list = []
+    dist.all_gather_object(values, value)
+    return values
+
+
+def wait(world: int) -> None:
+    """Until all processes are here."""
+    if world > 1:
+        any_of(False, world)
