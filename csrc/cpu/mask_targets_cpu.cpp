@@ -16,46 +16,22 @@
 // rows, vectorised over x, and each bin a weighted sum of that.
 namespace htc::cpu::HTC_TARGET {
 
-// The pixels that one bin reads, and where their weights lie.
-struct Taps {
-  int64_t first, count;
-};
-
 template <typename T>
 struct TargetScratch {
-  Taps* column_taps;  // of every bin
-  T* column_weights;  // one after another
-  T* row_weights;     // of one bin
-  T* sums;            // of one bin row, over the columns that the box reads
+  TargetTaps* column_taps;  // of every bin
+  T* column_table;
+  T* row_table;
+  T* sums;  // of one bin row, over the columns that the box reads
 };
 
 template <typename T>
 TargetScratch<T> take_scratch(Workspace& parts, const MaskTargetsShape& shape) {
-  // Neighbouring bins share at most two pixels.
   TargetScratch<T> scratch;
-  scratch.column_taps = parts.take<Taps>(shape.target_width);
-  scratch.column_weights = parts.take<T>(shape.width + 2 * shape.target_width);
-  scratch.row_weights = parts.take<T>(shape.height);
+  scratch.column_taps = parts.take<TargetTaps>(shape.target_width);
+  scratch.column_table = parts.take<T>(target_table_length(shape.target_width, shape.width));
+  scratch.row_table = parts.take<T>(target_table_length(shape.target_height, shape.height));
   scratch.sums = parts.take<T>(shape.width);
   return scratch;
-}
-
-// Writes the weights of one bin and returns its pixels.
-template <typename T>
-Taps set_taps(const RoiAxis<T>& axis, int64_t bin, T* weights) {
-  const SampleRange range = samples_between(axis, bin, -1.0, static_cast<double>(axis.size));
-  Taps pixels = {0, 0};
-  for (int64_t i = 0; i < range.count; ++i) {  // their positions rise
-    SampleTaps<T> taps;
-    const T position = sample_position(axis, bin, static_cast<T>(range.first + i));
-    if (!sample_taps(position, axis.size, taps)) continue;
-    if (pixels.count == 0) pixels.first = taps.low;
-    const int64_t at = taps.low - pixels.first, end = at + (taps.high_weight != 0 ? 2 : 1);
-    while (pixels.count < end) weights[pixels.count++] = T(0);
-    weights[at] += taps.low_weight;
-    if (taps.high_weight != 0) weights[at + 1] += taps.high_weight;
-  }
-  return pixels;
 }
 
 // 1 where the byte is not 0, as a mask over lanes; `count` bytes are read.
@@ -109,10 +85,8 @@ void mask_target(const Box<T>& box, const uint8_t* bitmap, const MaskTargetsShap
   const float nothing = T(0) >= threshold ? 1.0f : 0.0f;
 
   int64_t first_column = shape.width, end_column = 0;
-  T* weights = scratch.column_weights;
   for (int64_t px = 0; px < shape.target_width; ++px) {
-    const Taps taps = set_taps(xs, px, weights);
-    weights += taps.count;
+    const TargetTaps taps = set_target_taps(xs, px, scratch.column_table);
     scratch.column_taps[px] = taps;
     if (taps.count > 0) {
       first_column = std::min(first_column, taps.first);
@@ -120,20 +94,20 @@ void mask_target(const Box<T>& box, const uint8_t* bitmap, const MaskTargetsShap
     }
   }
   for (int64_t py = 0; py < shape.target_height; ++py, target += shape.target_width) {
-    const Taps rows = set_taps(ys, py, scratch.row_weights);
+    const TargetTaps rows = set_target_taps(ys, py, scratch.row_table);
     if (rows.count == 0 || first_column >= end_column) {
       std::fill(target, target + shape.target_width, nothing);
       continue;
     }
-    sum_rows(bitmap + rows.first * shape.width + first_column, shape.width, scratch.row_weights,
-             rows.count, end_column - first_column, scratch.sums);
-    const T* weight = scratch.column_weights;
+    sum_rows(bitmap + rows.first * shape.width + first_column, shape.width,
+             scratch.row_table + target_table_at(py, rows), rows.count, end_column - first_column,
+             scratch.sums);
     for (int64_t px = 0; px < shape.target_width; ++px) {
-      const Taps taps = scratch.column_taps[px];
+      const TargetTaps taps = scratch.column_taps[px];
+      const T* weight = scratch.column_table + target_table_at(px, taps);
       const T* sums = scratch.sums + taps.first - first_column;
       T total = 0;
       for (int64_t k = 0; k < taps.count; ++k) total += weight[k] * sums[k];
-      weight += taps.count;
       target[px] = total / count >= threshold ? 1.0f : 0.0f;
     }
   }

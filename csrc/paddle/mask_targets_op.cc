@@ -47,16 +47,18 @@ std::vector<paddle::Tensor> mask_targets(const paddle::Tensor& boxes, const padd
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
 #if defined(HTC_WITH_CUDA)
     if (boxes.is_gpu()) {
+      auto workspace = new_tensor({cuda::mask_targets_workspace_bytes<scalar_t>(shape)},
+                                  paddle::DataType::UINT8, boxes.place());
       check_cuda(cuda::mask_targets(boxes.data<scalar_t>(), bytes, index.data<int64_t>(), shape,
-                                    real(threshold), targets.data<float>(),
-                                    static_cast<void*>(boxes.stream())),
+                                    real(threshold), static_cast<void*>(workspace.data<uint8_t>()),
+                                    targets.data<float>(), static_cast<void*>(boxes.stream())),
                  kOp);
       return {targets};
     }
 #endif
     const int threads = static_cast<int>(std::clamp<int64_t>(shape.num_boxes, 1, num_threads()));
-    auto workspace = paddle::empty({cpu::mask_targets_workspace_bytes<scalar_t>(shape, threads)},
-                                   paddle::DataType::UINT8, boxes.place());
+    auto workspace = new_tensor({cpu::mask_targets_workspace_bytes<scalar_t>(shape, threads)},
+                                paddle::DataType::UINT8, boxes.place());
     cpu::mask_targets(boxes.data<scalar_t>(), bytes, index.data<int64_t>(), shape, real(threshold),
                       threads, static_cast<void*>(workspace.data<uint8_t>()),
                       targets.data<float>());

@@ -24,6 +24,43 @@ HTC_HOST_DEVICE HTC_INLINE RoiAxis<T> mask_target_axis(T low, T high, int64_t bi
   return roi_axis(low, high, T(1), bins, kAdaptive, /*aligned=*/true, size);
 }
 
+// The pixels that one bin reads.
+struct TargetTaps {
+  int64_t first, count;
+};
+
+// Bins next to each other share at most two pixels, so that the weights of bin b fit at
+// first + 2 * b in a table of this length without meeting those of another bin.
+HTC_HOST_DEVICE HTC_INLINE int64_t target_table_length(int64_t bins, int64_t size) {
+  return size + 2 * bins;
+}
+HTC_HOST_DEVICE HTC_INLINE int64_t target_table_at(int64_t bin, const TargetTaps& taps) {
+  return taps.first + 2 * bin;
+}
+
+// The pixels of one bin; their weights, not yet divided by the grid, go into the table.
+template <typename T>
+HTC_HOST_DEVICE HTC_INLINE TargetTaps set_target_taps(const RoiAxis<T>& axis, int64_t bin,
+                                                      T* table) {
+  const SampleRange range = samples_between(axis, bin, -1.0, static_cast<double>(axis.size));
+  TargetTaps pixels = {0, 0};
+  T* weights = table;
+  for (int64_t i = 0; i < range.count; ++i) {  // their positions rise
+    SampleTaps<T> taps;
+    const T position = sample_position(axis, bin, static_cast<T>(range.first + i));
+    if (!sample_taps(position, axis.size, taps)) continue;
+    if (pixels.count == 0) {
+      pixels.first = taps.low;
+      weights = table + target_table_at(bin, pixels);
+    }
+    const int64_t at = taps.low - pixels.first, end = at + (taps.high_weight != 0 ? 2 : 1);
+    while (pixels.count < end) weights[pixels.count++] = T(0);
+    weights[at] += taps.low_weight;
+    if (taps.high_weight != 0) weights[at + 1] += taps.high_weight;
+  }
+  return pixels;
+}
+
 namespace cpu {
 
 // Bytes that `mask_targets` needs at `workspace` (aligned to 64) to run on `threads` threads: a few
@@ -41,5 +78,22 @@ void mask_targets(const T* boxes, const uint8_t* bitmaps, const int64_t* gt_inde
                   float* targets);
 
 }  // namespace cpu
+
+#if defined(HTC_WITH_CUDA)
+namespace cuda {
+
+// Linear in boxes x (picture height + width).
+template <typename T>
+int64_t mask_targets_workspace_bytes(const MaskTargetsShape& shape);
+
+// As on the CPU, with device pointers, queued on `stream` (a cudaStream_t); workspace aligned
+// to 16. Returns a cudaError_t.
+template <typename T>
+int mask_targets(const T* boxes, const uint8_t* bitmaps, const int64_t* gt_index,
+                 const MaskTargetsShape& shape, double threshold, void* workspace, float* targets,
+                 void* stream);
+
+}  // namespace cuda
+#endif
 
 }  // namespace htc

@@ -93,4 +93,18 @@ void paste_masks(const T* masks, const double* boxes, const PasteMasksShape& sha
 
 }  // namespace cpu
 
+#if defined(HTC_WITH_CUDA)
+namespace cuda {
+
+int64_t paste_masks_workspace_bytes(const PasteMasksShape& shape);
+
+// As on the CPU, with device pointers, queued on `stream` (a cudaStream_t); workspace and bitmaps
+// aligned to 16. Returns a cudaError_t.
+template <typename T>
+int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape, double threshold,
+                void* workspace, uint8_t* bitmaps, void* stream);
+
+}  // namespace cuda
+#endif
+
 }  // namespace htc

@@ -1,0 +1,95 @@
+#include "cuda/cuda_launch.h"
+#include "cuda/paste_axes.h"
+#include "htc/ops/paste_masks.h"
+
+namespace htc::cuda {
+namespace {
+
+constexpr int kChunk = 16;  // pixels a thread: one 16-byte store
+
+template <typename T>
+__device__ T cell_or_zero(const T* __restrict__ mask, const PasteMasksShape& shape, int64_t row,
+                          int64_t column) {
+  const bool inside =
+      row >= 0 && row < shape.mask_height && column >= 0 && column < shape.mask_width;
+  return inside ? mask[row * shape.mask_width + column] : T(0);
+}
+
+// Rows outside the mask are zeros as a whole, also where the columns hold a NaN.
+template <typename T>
+__device__ T mixed_row(const T* __restrict__ mask, const PasteMasksShape& shape, int64_t row,
+                       const PasteSample<T>& x) {
+  if (row < 0 || row >= shape.mask_height) return T(0);
+  return paste_mix(cell_or_zero(mask, shape, row, x.cell),
+                   cell_or_zero(mask, shape, row, int64_t{x.cell} + 1), x.weight);
+}
+
+// A thread writes 16 pixels of the result, which may cross into another row or picture.
+template <typename T>
+__global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes* __restrict__ axes,
+                                   PasteMasksShape shape, T threshold,
+                                   uint8_t* __restrict__ bitmaps) {
+  const int64_t picture = shape.height * shape.width, total = shape.num_masks * picture;
+  HTC_GRID_STRIDE(chunk, (total - 1) / kChunk + 1) {
+    const int64_t first = chunk * kChunk;
+    int64_t n = first / picture;
+    int64_t y = (first - n * picture) / shape.width;
+    int64_t x = first - n * picture - y * shape.width;
+    __align__(16) uint8_t pixels[kChunk];
+    for (int i = 0; i < kChunk; ++i) {
+      uint8_t inside = 0;
+      if (n < shape.num_masks) {
+        const PasteAxes& axis = axes[n];
+        if (x >= axis.x.begin && x < axis.x.end && y >= axis.y.begin && y < axis.y.end) {
+          const PasteSample<T> column = paste_sample<T>(axis.x, x);
+          const PasteSample<T> row = paste_sample<T>(axis.y, y);
+          const T* mask = masks + n * shape.mask_height * shape.mask_width;
+          inside = paste_mix(mixed_row(mask, shape, row.cell, column),
+                             mixed_row(mask, shape, int64_t{row.cell} + 1, column),
+                             row.weight) >= threshold;
+        }
+      }
+      pixels[i] = inside;
+      if (++x == shape.width) {
+        x = 0;
+        if (++y == shape.height) {
+          y = 0;
+          ++n;
+        }
+      }
+    }
+    if (first + kChunk <= total) {
+      *reinterpret_cast<uint4*>(bitmaps + first) = *reinterpret_cast<const uint4*>(pixels);
+    } else {
+      for (int i = 0; first + i < total; ++i) bitmaps[first + i] = pixels[i];
+    }
+  }
+}
+
+}  // namespace
+
+int64_t paste_masks_workspace_bytes(const PasteMasksShape& shape) {
+  return shape.num_masks * static_cast<int64_t>(sizeof(PasteAxes));
+}
+
+template <typename T>
+int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape, double threshold,
+                void* workspace, uint8_t* bitmaps, void* stream) {
+  const int64_t total = shape.num_masks * shape.height * shape.width;
+  if (total == 0) return cudaSuccess;
+  auto* axes = static_cast<PasteAxes*>(workspace);
+  paste_axes_kernel<<<blocks_for(shape.num_masks), kThreads, 0, as_stream(stream)>>>(boxes, shape,
+                                                                                     axes);
+  paste_masks_kernel<<<blocks_for((total - 1) / kChunk + 1), kThreads, 0, as_stream(stream)>>>(
+      masks, axes, shape, static_cast<T>(threshold), bitmaps);
+  return launch_status();
+}
+
+#define HTC_INSTANTIATE(T)                                                                    \
+  template int paste_masks<T>(const T*, const double*, const PasteMasksShape&, double, void*, \
+                              uint8_t*, void*);
+HTC_INSTANTIATE(float)
+HTC_INSTANTIATE(double)
+#undef HTC_INSTANTIATE
+
+}  // namespace htc::cuda
