@@ -49,8 +49,10 @@ def mask_targets(boxes, gt_masks, gt_index, size, threshold=0.5):
         "GtMasks": checks.contiguous(gt_masks),
         "GtIndex": checks.contiguous(gt_index),
     }
+    height, width = check_size(size)
     attributes = {
-        "size": check_size(size),
+        "target_height": height,
+        "target_width": width,
         "threshold": _library.real(checks.check_fraction("threshold", threshold)),
     }
     with paddle.no_grad():
@@ -74,9 +76,9 @@ def check_gt_index(gt_index, boxes, num_gts: int) -> None:
         )
 
 
-def check_size(size) -> list[int]:
+def check_size(size) -> tuple[int, int]:
     """The cells of a target: (height, width)."""
     height, width = checks.check_pair("size", size)
     if max(height, width) > MAX_SIZE:
         raise ValueError(f"size: expected at most {MAX_SIZE} a side, got {size}")
-    return [height, width]
+    return height, width

@@ -58,7 +58,8 @@ def _checked(masks, boxes, image_size, threshold) -> tuple[dict, dict]:
     height, width = _image_size(image_size)
     inputs = {"Masks": checks.contiguous(masks), "Boxes": checks.contiguous(boxes)}
     attributes = {
-        "image_size": [height, width],
+        "height": height,
+        "width": width,
         "threshold": _library.real(checks.check_fraction("threshold", threshold)),
     }
     return inputs, attributes

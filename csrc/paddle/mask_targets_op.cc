@@ -7,9 +7,8 @@
 namespace htc::binding {
 
 std::vector<paddle::Tensor> mask_targets(const paddle::Tensor& boxes, const paddle::Tensor& bitmaps,
-                                         const paddle::Tensor& gt_index,
-                                         const std::vector<int64_t>& size,
-                                         const std::string& threshold) {
+                                         const paddle::Tensor& gt_index, int64_t target_height,
+                                         int64_t target_width, const std::string& threshold) {
   constexpr auto kOp = "mask_targets";
   check_input(boxes, kOp, "boxes");
   check_input(bitmaps, kOp, "gt_masks");
@@ -23,20 +22,20 @@ std::vector<paddle::Tensor> mask_targets(const paddle::Tensor& boxes, const padd
            ": gt_index must be [R], one a box");
   PD_CHECK(same_place(boxes, bitmaps) && same_place(boxes, gt_index), kOp,
            ": boxes, gt_masks and gt_index must share the device");
-  PD_CHECK(size.size() == 2 && size[0] > 0 && size[1] > 0, kOp, ": size must be positive");
+  PD_CHECK(target_height > 0 && target_width > 0, kOp, ": size must be positive");
   MaskTargetsShape shape;
   shape.num_boxes = boxes.shape()[0];
   shape.num_gts = bitmaps.shape()[0];
   shape.height = bitmaps.shape()[1];
   shape.width = bitmaps.shape()[2];
-  shape.target_height = size[0];
-  shape.target_width = size[1];
+  shape.target_height = target_height;
+  shape.target_width = target_width;
 
   const paddle::Tensor index = as_int64(gt_index);
   const uint8_t* bytes =
       is_bool ? reinterpret_cast<const uint8_t*>(bitmaps.data<bool>()) : bitmaps.data<uint8_t>();
-  auto targets =
-      new_tensor({shape.num_boxes, size[0], size[1]}, paddle::DataType::FLOAT32, boxes.place());
+  auto targets = new_tensor({shape.num_boxes, target_height, target_width},
+                            paddle::DataType::FLOAT32, boxes.place());
   if (boxes.is_cpu()) {
     const int64_t* indices = index.data<int64_t>();
     for (int64_t r = 0; r < shape.num_boxes; ++r) {
@@ -69,9 +68,9 @@ std::vector<paddle::Tensor> mask_targets(const paddle::Tensor& boxes, const padd
 std::vector<std::vector<int64_t>> mask_targets_shape(const std::vector<int64_t>& boxes,
                                                      const std::vector<int64_t>&,
                                                      const std::vector<int64_t>&,
-                                                     const std::vector<int64_t>& size,
+                                                     int64_t target_height, int64_t target_width,
                                                      const std::string&) {
-  return {{boxes[0], size[0], size[1]}};
+  return {{boxes[0], target_height, target_width}};
 }
 
 std::vector<paddle::DataType> mask_targets_dtype(const paddle::DataType&, const paddle::DataType&,
@@ -84,7 +83,7 @@ std::vector<paddle::DataType> mask_targets_dtype(const paddle::DataType&, const 
 PD_BUILD_OP(htc_mask_targets)
     .Inputs({"Boxes", "GtMasks", "GtIndex"})
     .Outputs({"Targets"})
-    .Attrs({"size: std::vector<int64_t>", "threshold: std::string"})
+    .Attrs({"target_height: int64_t", "target_width: int64_t", "threshold: std::string"})
     .SetKernelFn(PD_KERNEL(htc::binding::mask_targets))
     .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::mask_targets_shape))
     .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::mask_targets_dtype));

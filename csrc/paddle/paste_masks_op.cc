@@ -10,21 +10,20 @@ struct PasteInput {
   PasteMasksShape shape;
 };
 
-PasteInput paste_input(const paddle::Tensor& masks, const paddle::Tensor& boxes,
-                       const std::vector<int64_t>& image_size, const char* op) {
+PasteInput paste_input(const paddle::Tensor& masks, const paddle::Tensor& boxes, int64_t height,
+                       int64_t width, const char* op) {
   check_input(masks, op, "masks");
   check_input(boxes, op, "boxes");
   PD_CHECK(boxes.shape().size() == 2 && boxes.shape()[1] == 4, op, ": boxes must be [N, 4]");
   PD_CHECK(masks.shape().size() == 3 && masks.shape()[0] == boxes.shape()[0], op,
            ": masks must be [N, M, M'], one a box");
   PD_CHECK(same_place(masks, boxes), op, ": masks and boxes must share the device");
-  PD_CHECK(image_size.size() == 2, op, ": image_size must be (height, width)");
   PasteInput input;
   input.shape.num_masks = masks.shape()[0];
   input.shape.mask_height = masks.shape()[1];
   input.shape.mask_width = masks.shape()[2];
-  input.shape.height = image_size[0];
-  input.shape.width = image_size[1];
+  input.shape.height = height;
+  input.shape.width = width;
   for (const int64_t side :
        {input.shape.mask_height, input.shape.mask_width, input.shape.height, input.shape.width}) {
     PD_CHECK(side >= 0 && side <= kPasteMaxSide, op, ": sides must be 0 to 2^31 - 1");
@@ -40,10 +39,10 @@ PasteInput paste_input(const paddle::Tensor& masks, const paddle::Tensor& boxes,
 }  // namespace
 
 std::vector<paddle::Tensor> paste_masks(const paddle::Tensor& masks, const paddle::Tensor& boxes,
-                                        const std::vector<int64_t>& image_size,
+                                        int64_t height, int64_t width,
                                         const std::string& threshold) {
   constexpr auto kOp = "paste_masks";
-  const PasteInput input = paste_input(masks, boxes, image_size, kOp);
+  const PasteInput input = paste_input(masks, boxes, height, width, kOp);
   const PasteMasksShape& shape = input.shape;
   auto bitmaps = new_tensor({shape.num_masks, shape.height, shape.width}, paddle::DataType::UINT8,
                             masks.place());
@@ -55,10 +54,9 @@ std::vector<paddle::Tensor> paste_masks(const paddle::Tensor& masks, const paddl
 }
 
 std::vector<std::vector<int64_t>> paste_masks_shape(const std::vector<int64_t>& masks,
-                                                    const std::vector<int64_t>&,
-                                                    const std::vector<int64_t>& image_size,
-                                                    const std::string&) {
-  return {{masks[0], image_size[0], image_size[1]}};
+                                                    const std::vector<int64_t>&, int64_t height,
+                                                    int64_t width, const std::string&) {
+  return {{masks[0], height, width}};
 }
 
 std::vector<paddle::DataType> paste_masks_dtype(const paddle::DataType&, const paddle::DataType&) {
@@ -70,7 +68,7 @@ std::vector<paddle::DataType> paste_masks_dtype(const paddle::DataType&, const p
 PD_BUILD_OP(htc_paste_masks)
     .Inputs({"Masks", "Boxes"})
     .Outputs({"Bitmaps"})
-    .Attrs({"image_size: std::vector<int64_t>", "threshold: std::string"})
+    .Attrs({"height: int64_t", "width: int64_t", "threshold: std::string"})
     .SetKernelFn(PD_KERNEL(htc::binding::paste_masks))
     .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::paste_masks_shape))
     .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::paste_masks_dtype));

@@ -1,8 +1,8 @@
 """What the mask targets are, in NumPy. Slow, and meant to be read.
 
 RoIAlign with spatial scale 1, aligned, adaptive sampling: the mean of bilinear samples on a grid.
-Rows and columns do not mix there, so a bin is rows' weights x bitmap x columns' weights. Coordinates
-are in the dtype of the boxes, sums in float64.
+Rows and columns do not mix there, so a bin is rows' weights x bitmap x columns' weights.
+Coordinates are in the dtype of the boxes, sums in float64.
 """
 
 import math

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def paste_values(masks, boxes, image_size):
-    """masks [N, M, M'], boxes [N, 4] -> (values [N, H, W] in the dtype of masks, reached [N, H, W])."""
+    """masks [N, M, M'], boxes [N, 4] -> [N, H, W]: values, and whether a cell was reached."""
     count, mask_height, mask_width = masks.shape
     values = np.zeros((count, *image_size), masks.dtype)
     reached = np.zeros((count, *image_size), bool)

@@ -3,8 +3,10 @@ import paddle
 import pytest
 from cases import masks as cases
 from cases import reference
+from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from targets import assert_same_on_every_target
 
 import htc_ops
 from htc_ops.reference import mask_targets as oracle
@@ -65,7 +67,9 @@ def test_boxes_that_sample_nothing_have_value_0(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_huge_boxes_end_soon_and_see_next_to_nothing(dtype):
-    boxes = np.array([[-1e30, 0, 1e30, 50], [-1e9, -1e9, 1e9, 1e9], [-3e38] * 2 + [3e38] * 2], dtype)
+    boxes = np.array(
+        [[-1e30, 0, 1e30, 50], [-1e9, -1e9, 1e9, 1e9], [-3e38] * 2 + [3e38] * 2], dtype
+    )
     assert run(boxes, np.ones((1, *SIZE), "uint8"), [0, 0, 0], 28, 1e-3).sum() == 0
     large = np.array([[-400, -300, 480, 360]], dtype)  # eleven pictures a side
     assert check(large, np.ones((1, *SIZE), "uint8"), [0], 11)[0].sum() == 1
@@ -186,6 +190,40 @@ def test_the_number_of_threads_changes_nothing():
         np.testing.assert_array_equal(result, results[0])
 
 
+def test_every_instruction_set_gives_the_same_bits(tmp_path):
+    script = """
+import paddle, htc_ops
+from cases import masks as cases
+results = []
+for dtype in ("float32", "float64"):
+    arguments = map(paddle.to_tensor, cases.positives(40, 4, (200, 300), dtype))
+    results.append(htc_ops.mask_targets(*arguments, 28).numpy())
+"""
+    assert_same_on_every_target(script, tmp_path)
+
+
+class _Targets(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.scale = self.create_parameter(
+            [1], default_initializer=paddle.nn.initializer.Constant(0.5)
+        )
+
+    def forward(self, boxes, gt_masks, gt_index):
+        targets = htc_ops.mask_targets(boxes * self.scale, gt_masks, gt_index, (14, 7))
+        return targets, targets * self.scale
+
+
+def test_in_graphs(tmp_path):
+    specs = [
+        paddle.static.InputSpec([None, 4], "float32", "boxes"),
+        paddle.static.InputSpec([None, None, None], "uint8", "gt_masks"),
+        paddle.static.InputSpec([None], "int64", "gt_index"),
+    ]
+    examples = [cases.positives(r, g, size) for r, g, size in ((9, 3, SIZE), (4, 1, (20, 30)))]
+    assert_same_in_graphs(_Targets, specs, examples, tmp_path)
+
+
 def test_the_result_has_no_gradient():
     boxes, gt_masks, gt_index = (tensor(part) for part in cases.positives(3, 1, SIZE))
     boxes.stop_gradient = False
@@ -202,31 +240,35 @@ def test_bitmaps_of_more_than_2_to_the_31_pixels():
     assert targets[1].tolist() == [[0, 0, 1, 1]] * 4
 
 
-B, G, I = paddle.ones([3, 4]), paddle.ones([2, 5, 6], "uint8"), paddle.zeros([3], "int64")
+B, G, N = paddle.ones([3, 4]), paddle.ones([2, 5, 6], "uint8"), paddle.zeros([3], "int64")
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((B.numpy(), G, I, 28), TypeError, r"boxes: expected a Tensor \[R, 4\] of float32 or float"),
-        ((B.astype("float16"), G, I, 28), TypeError, "boxes: .* got float16"),
-        ((B[:, :2], G, I, 28), ValueError, r"boxes: expected \[R, 4\] .* got float32 \[3, 2\]"),
-        ((B, G.astype("float32"), I, 28), TypeError, r"gt_masks: .* of uint8 or bool, got float32"),
-        ((B, G[0], I, 28), ValueError, r"gt_masks: expected \[G, H, W\] .* got uint8 \[5, 6\]"),
-        ((B, G, I.astype("float32"), 28), TypeError, "gt_index: .* int32 or int64, got float32"),
-        ((B, G, I[:2], 28), ValueError, "gt_index: expected 3 rows, one a box, got 2"),
+        (
+            (B.numpy(), G, N, 28),
+            TypeError,
+            r"boxes: expected a Tensor \[R, 4\] of float32 or float",
+        ),
+        ((B.astype("float16"), G, N, 28), TypeError, "boxes: .* got float16"),
+        ((B[:, :2], G, N, 28), ValueError, r"boxes: expected \[R, 4\] .* got float32 \[3, 2\]"),
+        ((B, G.astype("float32"), N, 28), TypeError, r"gt_masks: .* of uint8 or bool, got float32"),
+        ((B, G[0], N, 28), ValueError, r"gt_masks: expected \[G, H, W\] .* got uint8 \[5, 6\]"),
+        ((B, G, N.astype("float32"), 28), TypeError, "gt_index: .* int32 or int64, got float32"),
+        ((B, G, N[:2], 28), ValueError, "gt_index: expected 3 rows, one a box, got 2"),
         (
             (B, G, paddle.to_tensor([0, 1, 2]), 28),
             ValueError,
             "gt_index: expected 0 to 1, one of the 2 ground truths, got 2 for box 2",
         ),
-        ((B, G, I - 1, 28), ValueError, "gt_index: expected 0 to 1, .* got -1 for box 0"),
-        ((B, G, I + 2**40, 28), ValueError, "gt_index: .* got 1099511627776 for box 0"),
-        ((B, G, I, 0), ValueError, "size: expected an integer of at least 1, got 0"),
-        ((B, G, I, 28.0), TypeError, r"size: expected an integer or \(height, width\)"),
-        ((B, G, I, (1, 2, 3)), TypeError, r"size: expected an integer or \(height, width\)"),
-        ((B, G, I, 40000), ValueError, "size: expected at most 32768 a side, got 40000"),
-        ((B, G, I, 28, 1.1), ValueError, "threshold: expected a number from 0 to 1, got 1.1"),
+        ((B, G, N - 1, 28), ValueError, "gt_index: expected 0 to 1, .* got -1 for box 0"),
+        ((B, G, N + 2**40, 28), ValueError, "gt_index: .* got 1099511627776 for box 0"),
+        ((B, G, N, 0), ValueError, "size: expected an integer of at least 1, got 0"),
+        ((B, G, N, 28.0), TypeError, r"size: expected an integer or \(height, width\)"),
+        ((B, G, N, (1, 2, 3)), TypeError, r"size: expected an integer or \(height, width\)"),
+        ((B, G, N, 40000), ValueError, "size: expected at most 32768 a side, got 40000"),
+        ((B, G, N, 28, 1.1), ValueError, "threshold: expected a number from 0 to 1, got 1.1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, error, message):

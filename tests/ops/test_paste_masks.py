@@ -4,8 +4,10 @@ import pytest
 from cases import masks as cases
 from cases import reference
 from cases.roi_align import boxes_in_picture
+from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from targets import assert_same_on_every_target
 
 import htc_ops
 from htc_ops.reference import paste_masks as oracle
@@ -89,7 +91,9 @@ def test_values_that_are_no_probabilities():
     boxes = np.tile(np.float32([[7, 5, 61, 47]]), (60, 1))
     for threshold in (0, 0.5):
         check(masks, boxes, SIZE, threshold)
-    assert run(np.full((1, 3, 4), np.nan, "float32"), boxes[:1], SIZE, 0)[0, 10:40, 20:50].sum() == 0
+    assert (
+        run(np.full((1, 3, 4), np.nan, "float32"), boxes[:1], SIZE, 0)[0, 10:40, 20:50].sum() == 0
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -106,7 +110,10 @@ def test_half_precision_is_computed_in_float32(dtype):
 @pytest.mark.parametrize("image_size", [(0, 0), (0, 5), (5, 0), (1, 1), SIZE])
 @pytest.mark.parametrize("mask_size", [(0, 0), (0, 3), (4, 4)])
 def test_nothing_to_paste_and_nowhere_to_paste(count, image_size, mask_size):
-    masks, boxes = np.ones((count, *mask_size), "float32"), np.tile(np.float32([[-1, -1, 9, 9]]), (count, 1))
+    masks, boxes = (
+        np.ones((count, *mask_size), "float32"),
+        np.tile(np.float32([[-1, -1, 9, 9]]), (count, 1)),
+    )
     assert check(masks, boxes, image_size).shape == (count, *image_size)
 
 
@@ -194,6 +201,39 @@ def test_the_number_of_threads_changes_nothing():
         htc_ops.set_num_threads(threads)
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+def test_every_instruction_set_gives_the_same_bits(tmp_path):
+    script = """
+import paddle, htc_ops
+from cases import masks as cases
+results = []
+for dtype in ("float32", "float64"):
+    masks, boxes = map(paddle.to_tensor, cases.detections(20, (90, 120), dtype=dtype))
+    results.append(htc_ops.paste_masks(masks, boxes, (90, 120)).numpy())
+"""
+    assert_same_on_every_target(script, tmp_path)
+
+
+class _Paster(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.scale = self.create_parameter(
+            [1], default_initializer=paddle.nn.initializer.Constant(2)
+        )
+
+    def forward(self, masks, boxes):
+        bitmaps = htc_ops.paste_masks(masks, boxes * self.scale, SIZE, 0.4)
+        return bitmaps, bitmaps.astype("float32") * self.scale
+
+
+def test_in_graphs(tmp_path):
+    specs = [
+        paddle.static.InputSpec([None, None, None], "float32", "masks"),
+        paddle.static.InputSpec([None, 4], "float32", "boxes"),
+    ]
+    examples = [cases.detections(n, (30, 40), (m, m)) for n, m in ((5, 28), (2, 7), (0, 7))]
+    assert_same_in_graphs(_Paster, specs, examples, tmp_path)
 
 
 def test_the_result_has_no_gradient():

@@ -81,7 +81,8 @@ def bitmaps(boxes, size=(800, 1333), seed=0):
 def positives(count, num_gts, size=(800, 1333), dtype="float32", seed=0):
     """Return boxes [count, 4], bitmaps [num_gts, *size], gt_index [count]: boxes around objects."""
     random = np.random.default_rng(seed)
-    gt_boxes = boxes_in_picture(num_gts, size, 24, min(size) * 0.6, seed)
+    largest = min(size) * 0.6
+    gt_boxes = boxes_in_picture(num_gts, size, min(24, largest / 3), largest, seed)
     gt_index = random.integers(0, num_gts, count)
     boxes = gt_boxes[gt_index]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)

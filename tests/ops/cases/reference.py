@@ -1,7 +1,7 @@
 """The tensors of the reference implementation, where they are at hand.
 
-They lie in a folder `shared/reference` beside the checkout, or under the folder that the environment
-variable HTC_SHARED names.
+They lie in a folder `shared/reference` beside the checkout, or under the folder that the
+environment variable HTC_SHARED names.
 """
 
 import importlib.util
