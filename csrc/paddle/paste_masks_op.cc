@@ -47,8 +47,19 @@ std::vector<paddle::Tensor> paste_masks(const paddle::Tensor& masks, const paddl
   auto bitmaps = new_tensor({shape.num_masks, shape.height, shape.width}, paddle::DataType::UINT8,
                             masks.place());
   HTC_DISPATCH_FLOATING(input.masks.dtype(), kOp, {
-    HTC_ON_DEVICE(masks, kOp, paste_masks, input.masks.data<scalar_t>(), input.boxes.data<double>(),
-                  shape, real(threshold), bitmaps.data<uint8_t>());
+#if defined(HTC_WITH_CUDA)
+    if (masks.is_gpu()) {
+      auto workspace = new_tensor({cuda::paste_masks_workspace_bytes(shape)},
+                                  paddle::DataType::UINT8, masks.place());
+      check_cuda(cuda::paste_masks(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
+                                   real(threshold), static_cast<void*>(workspace.data<uint8_t>()),
+                                   bitmaps.data<uint8_t>(), static_cast<void*>(masks.stream())),
+                 kOp);
+      return {bitmaps};
+    }
+#endif
+    cpu::paste_masks(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
+                     real(threshold), bitmaps.data<uint8_t>());
   });
   return {bitmaps};
 }
