@@ -19,8 +19,15 @@
 namespace htc::cpu::HTC_TARGET {
 
 constexpr int64_t kBinRows = 8;       // rows of bins that one horizontal pass keeps in registers
+constexpr int64_t kSumsStride = 64;   // columns of an RoI of usual size
 constexpr int64_t kPoolChannels = 8;  // channels that go through an RoI's table in one go
 constexpr int64_t kPoolRois = 128;    // RoIs of one piece of work
+
+// Where the sums over rows of one channel lie: [kBinRows, stride].
+template <typename C>
+int64_t sums_stride(const PoolTable<C>& table) {
+  return std::max(kSumsStride, table.chunks * kLanes<C>);
+}
 
 // A vector of a row. In a row shorter than a vector the lanes beyond it are of the next row, or
 // nothing at the end of the tensor; no bin reads them.
@@ -34,99 +41,122 @@ HTC_INLINE Vec<C> load_row(const T* source, const T* tensor_end) {
   return load_compute(source);
 }
 
-// sums[bin, chunk] = the bin's rows, weighted, for kChunks chunks from `first` on.
+// sums[bin, chunk] = the bin's rows, weighted, for kChunks chunks that follow on each other.
 template <int kChunks, bool kNarrow, typename T, typename C = typename Compute<T>::type>
 HTC_INLINE void add_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end,
                          int64_t first, int64_t bin_begin, int64_t bin_end, C* sums) {
-  int64_t starts[kChunks];
-  for (int j = 0; j < kChunks; ++j) starts[j] = table.starts[first + j];
-  const int64_t stride = table.chunks * kLanes<C>;
-  for (int64_t bin = bin_begin; bin < bin_end; ++bin) {
+  const int64_t stride = sums_stride(table);
+  const T* start = plane + table.starts[first];
+  C* target = sums + first * kLanes<C>;
+  const RowTap<C>* tap = table.rows + table.row_begin[bin_begin];
+  for (int64_t bin = bin_begin; bin < bin_end; ++bin, target += stride) {
     Vec<C> sum[kChunks] = {};
-    for (int32_t k = table.row_begin[bin]; k < table.row_begin[bin + 1]; ++k) {
-      const T* row = plane + table.rows[k].row;
-      const Vec<C> weight = broadcast(table.rows[k].weight);
+    for (const RowTap<C>* end = table.rows + table.row_begin[bin + 1]; tap != end; ++tap) {
+      const Vec<C> weight = broadcast(tap->weight);
+      const T* row = start + tap->row;
       for (int j = 0; j < kChunks; ++j) {
-        sum[j] = fma(load_row<kNarrow>(row + starts[j], tensor_end), weight, sum[j]);
+        sum[j] = fma(load_row<kNarrow>(row + j * kLanes<C>, tensor_end), weight, sum[j]);
       }
     }
-    C* target = sums + (bin - bin_begin) * stride + first * kLanes<C>;
     for (int j = 0; j < kChunks; ++j) store(target + j * kLanes<C>, sum[j]);
+  }
+}
+
+// All chunks, as many at once as follow on each other.
+template <typename T, typename C = typename Compute<T>::type>
+void add_all_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end, int64_t begin,
+                  int64_t end, C* sums) {
+  if (table.plan->x.size < kLanes<C>) {
+    if (table.chunks > 0) add_rows<1, true>(table, plane, tensor_end, 0, begin, end, sums);
+    return;
+  }
+  for (int64_t chunk = 0; chunk < table.chunks;) {
+    int64_t run = 1;
+    while (run < 4 && chunk + run < table.chunks &&
+           table.starts[chunk + run] == table.starts[chunk] + run * kLanes<C>) {
+      ++run;
+    }
+    switch (run) {
+      case 1:
+        add_rows<1, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        break;
+      case 2:
+        add_rows<2, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        break;
+      case 3:
+        add_rows<3, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        break;
+      default:
+        add_rows<4, false>(table, plane, tensor_end, chunk, begin, end, sums);
+    }
+    chunk += run;
   }
 }
 
 // pooled[bin row, bins of one block] = the bins' columns of `sums`, weighted. Stores whole vectors:
 // with fewer bins than lanes they reach into the rows that follow, which are written later.
-template <int kRows, typename C>
+// kStride: sums_stride, or 0 for any.
+template <int kRows, int kStride, typename C>
 HTC_INLINE void add_columns(const PoolTable<C>& table, int64_t block, const C* sums,
                             int64_t pooled_width, C* pooled) {
-  const int64_t stride = table.chunks * kLanes<C>;
+  const int64_t stride = kStride > 0 ? kStride : sums_stride(table);
   Vec<C> sum[kRows] = {};
-  for (int32_t k = table.column_begin[block]; k < table.column_begin[block + 1]; ++k) {
+  const int32_t end = table.column_begin[block + 1];
+  for (int32_t k = table.column_begin[block]; k < end; ++k) {
     const Vec<C> weight = load(table.column_weights + static_cast<int64_t>(k) * kLanes<C>);
     const C* column = sums + table.columns[k];
-    for (int r = 0; r < kRows; ++r) {
-      sum[r] = fma(broadcast(column[r * stride]), weight, sum[r]);
-    }
+    for (int r = 0; r < kRows; ++r) sum[r] = fma(broadcast(column[r * stride]), weight, sum[r]);
   }
   C* target = pooled + bin_block_start<C>(block, pooled_width);
   for (int r = 0; r < kRows; ++r) store(target + r * pooled_width, sum[r]);
 }
 
-template <typename C>
-HTC_INLINE void add_columns_of(int64_t rows, const PoolTable<C>& table, int64_t block,
-                               const C* sums, int64_t width, C* pooled) {
-  switch (rows) {
-    case 1:
-      return add_columns<1>(table, block, sums, width, pooled);
-    case 2:
-      return add_columns<2>(table, block, sums, width, pooled);
-    case 3:
-      return add_columns<3>(table, block, sums, width, pooled);
-    case 4:
-      return add_columns<4>(table, block, sums, width, pooled);
-    case 5:
-      return add_columns<5>(table, block, sums, width, pooled);
-    case 6:
-      return add_columns<6>(table, block, sums, width, pooled);
-    case 7:
-      return add_columns<7>(table, block, sums, width, pooled);
-    default:
-      return add_columns<8>(table, block, sums, width, pooled);
+// The same for 1 to kRows rows.
+template <int kRows, typename C>
+void add_columns_of(const PoolTable<C>& table, int64_t block, int64_t rows, const C* sums,
+                    int64_t pooled_width, C* pooled) {
+  if (rows < kRows) {
+    if constexpr (kRows > 1) {
+      add_columns_of<kRows - 1>(table, block, rows, sums, pooled_width, pooled);
+    }
+  } else if (sums_stride(table) == kSumsStride) {
+    add_columns<kRows, kSumsStride>(table, block, sums, pooled_width, pooled);
+  } else {
+    add_columns<kRows, 0>(table, block, sums, pooled_width, pooled);
   }
 }
 
-// One RoI of one channel. pooled has room for kLanes more values than it has bins.
+// Asks for an RoI's part of a plane that comes next: its rows are too short and too far apart for
+// the processor to foresee them.
+template <typename T, typename C = typename Compute<T>::type>
+HTC_INLINE void prefetch_plane(const PoolTable<C>& table, const T* plane) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  if (table.chunks == 0) return;
+  const PlannedRoi<C>& roi = *table.plan;
+  const int64_t first = table.starts[0];
+  const int64_t last = std::min(table.starts[table.chunks - 1] + kLanes<C>, roi.x.size) - 1;
+  for (int64_t row = roi.first_y; row <= roi.last_y; ++row) {
+    const T* source = plane + row * roi.x.size;
+    for (int64_t x = first; x < last; x += kLine) __builtin_prefetch(source + x);
+    __builtin_prefetch(source + last);
+  }
+}
+
+// One RoI of one channel. pooled has room for kLanes more values than bins.
 template <typename T, typename C = typename Compute<T>::type>
 void pool_plane(const PoolTable<C>& table, const T* plane, const T* tensor_end,
                 const RoiAlignShape& shape, C* sums, C* pooled) {
   const int64_t height = shape.pooled_height, width = shape.pooled_width;
   const int64_t blocks = bin_blocks<C>(width);
-  const int64_t passes = (height + kBinRows - 1) / kBinRows;
-  for (int64_t pass = 0; pass < passes; ++pass) {
-    const int64_t begin = height * pass / passes, end = height * (pass + 1) / passes;
-    int64_t chunk = 0;
-    if (table.plan->x.size < kLanes<C>) {
-      if (table.chunks) add_rows<1, true>(table, plane, tensor_end, 0, begin, end, sums);
-    } else {
-      for (; chunk + 4 <= table.chunks; chunk += 4) {
-        add_rows<4, false>(table, plane, tensor_end, chunk, begin, end, sums);
-      }
-      switch (table.chunks - chunk) {
-        case 1:
-          add_rows<1, false>(table, plane, tensor_end, chunk, begin, end, sums);
-          break;
-        case 2:
-          add_rows<2, false>(table, plane, tensor_end, chunk, begin, end, sums);
-          break;
-        case 3:
-          add_rows<3, false>(table, plane, tensor_end, chunk, begin, end, sums);
-          break;
-      }
-    }
+  int64_t begin = 0;
+  // Passes of nearly the same number of rows.
+  for (int64_t passes = (height + kBinRows - 1) / kBinRows; passes > 0; --passes) {
+    const int64_t rows = passes == 1 ? height - begin : (height - begin) / passes;
+    add_all_rows(table, plane, tensor_end, begin, begin + rows, sums);
     for (int64_t block = 0; block < blocks; ++block) {
-      add_columns_of(end - begin, table, block, sums, width, pooled + begin * width);
+      add_columns_of<kBinRows>(table, block, rows, sums, width, pooled + begin * width);
     }
+    begin += rows;
   }
 }
 
@@ -138,7 +168,8 @@ void roi_align(const T* const* features, const typename Compute<T>::type* boxes,
   if (shape.num_rois == 0 || shape.channels == 0) return;
   const std::vector<PlannedRoi<C>> plan = plan_rois(boxes, boxes_num, shape);
   TableRun<PoolTable<C>, C> run(plan, shape);
-  const int64_t sums_size = kBinRows * (run.max_columns() + 2 * kLanes<C>);
+  const int64_t sums_size =
+      kBinRows * std::max(kSumsStride, max_chunks<C>(run.max_columns()) * kLanes<C>);
   const int64_t tile_size = kPoolChannels * bins + kLanes<C>;
   const std::unique_ptr<C[]> scratch(
       new C[static_cast<size_t>(num_threads() * (sums_size + tile_size))]);
@@ -162,8 +193,9 @@ void roi_align(const T* const* features, const typename Compute<T>::type* boxes,
         const int64_t plane_size = shape.heights[roi.level] * shape.widths[roi.level];
         const T* level = features[roi.level];
         const T* level_end = level + shape.num_pictures * shape.channels * plane_size;
-        for (int64_t c = c_begin; c < c_end; ++c) {
-          const T* plane = level + (roi.picture * shape.channels + c) * plane_size;
+        const T* plane = level + (roi.picture * shape.channels + c_begin) * plane_size;
+        for (int64_t c = c_begin; c < c_end; ++c, plane += plane_size) {
+          if (c + 1 < c_end) prefetch_plane(table, plane + plane_size);
           pool_plane(table, plane, level_end, shape, sums, tile + (c - c_begin) * bins);
         }
         convert_from_compute(tile, pooled + (roi.roi * shape.channels + c_begin) * bins,

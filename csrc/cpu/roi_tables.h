@@ -73,20 +73,30 @@ int64_t bin_block_start(int64_t block, int64_t bins) {
 }
 
 // Sets map[pixel - first] to the compact column of every pixel in `entries` and fills `starts`, the
-// first column of each chunk. Chunks stay inside the row where it is as long as a vector.
+// first column of each chunk. Chunks stay inside the row where it is as long as a vector, and
+// follow on each other where the RoI reads every column and the row has room.
 template <typename C>
 int64_t gather_columns(const AxisEntry<C>* entries, int64_t count, const PlannedRoi<C>& roi,
                        int32_t* map, int64_t* starts) {
   std::fill_n(map, roi.columns(), -1);
-  for (int64_t k = 0; k < count; ++k) map[entries[k].pixel - roi.first_x] = 0;
+  int64_t first = roi.columns(), last = -1;
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t i = entries[k].pixel - roi.first_x;
+    map[i] = 0;
+    first = std::min(first, i);
+    last = std::max(last, i);
+  }
+  const int64_t whole = (last - first + kLanes<C>) / kLanes<C> * kLanes<C>;
+  int64_t room = whole <= roi.x.size ? roi.x.size - whole : roi.x.size - kLanes<C>;
   int64_t chunks = 0, start = 0, end = 0;
-  for (int64_t i = 0; i < roi.columns(); ++i) {
+  for (int64_t i = first; i <= last; ++i) {
     if (map[i] < 0) continue;
     const int64_t pixel = roi.first_x + i;
     if (pixel >= end) {
-      start = std::max<int64_t>(0, std::min<int64_t>(pixel, roi.x.size - kLanes<C>));
+      start = std::max<int64_t>(0, std::min(pixel, room));
       end = start + kLanes<C>;
       starts[chunks++] = start;
+      room = roi.x.size - kLanes<C>;
     }
     map[i] = static_cast<int32_t>((chunks - 1) * kLanes<C> + pixel - start);
   }

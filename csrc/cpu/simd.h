@@ -31,7 +31,7 @@ using Mask = typename simd::VectorOf<typename simd::IntOf<T>::type, kVectorBytes
 
 template <typename T>
 HTC_INLINE Vec<T> broadcast(T value) {
-  return Vec<T>{} + value;
+  return value - Vec<T>{};  // x - 0 is x, -0 included, so that no arithmetic is left of it
 }
 
 template <typename T>
