@@ -28,7 +28,6 @@ std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tenso
              ": class_ids must be [N], one a box, on the device of boxes");
     ids = as_int64(*class_ids);
   }
-  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
   const int64_t* id_data = class_ids ? ids.data<int64_t>() : nullptr;
   const double threshold = real(iou_threshold);
   const auto allocate = [&](int64_t count, paddle::DataType dtype) {
@@ -39,10 +38,21 @@ std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tenso
   paddle::Tensor kept = allocate(shape.max_keep, paddle::DataType::INT64);
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
-    auto workspace =
-        allocate(cpu::nms_workspace_bytes<scalar_t>(shape.num_boxes), paddle::DataType::UINT8);
-    num_kept = cpu::nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), id_data, shape, threshold,
-                        static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>());
+    const auto run = [&](auto workspace_bytes, auto function, auto... rest) {
+      auto workspace = allocate(workspace_bytes(shape.num_boxes), paddle::DataType::UINT8);
+      return function(boxes.data<scalar_t>(), scores.data<scalar_t>(), id_data, shape, threshold,
+                      static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>(), rest...);
+    };
+    if (boxes.is_cpu()) num_kept = run(cpu::nms_workspace_bytes<scalar_t>, cpu::nms<scalar_t>);
+#if defined(HTC_WITH_CUDA)
+    if (boxes.is_gpu()) {
+      auto count = allocate(1, paddle::DataType::INT64);
+      check_cuda(run(cuda::nms_workspace_bytes<scalar_t>, cuda::nms<scalar_t>,
+                     count.data<int64_t>(), static_cast<void*>(boxes.stream())),
+                 kOp);
+      num_kept = read_count(count);
+    }
+#endif
   });
   return {head(kept, num_kept)};
 }

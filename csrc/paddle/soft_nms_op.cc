@@ -17,7 +17,6 @@ std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::
            ": scores must be [N], one a box");
   PD_CHECK(scores.dtype() == boxes.dtype() && same_place(boxes, scores), kOp,
            ": boxes and scores must share dtype and device");
-  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
   SoftNmsRule rule;
   rule.iou_threshold = real(iou_threshold);
   rule.sigma = real(sigma);
@@ -32,11 +31,24 @@ std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::
   if (num_boxes == 0) return {kept, kept_scores};
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
-    auto workspace =
-        allocate(cpu::soft_nms_workspace_bytes<scalar_t>(num_boxes), paddle::DataType::UINT8);
-    num_kept = cpu::soft_nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), num_boxes, rule,
-                             static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>(),
-                             kept_scores.data<scalar_t>());
+    const auto run = [&](auto workspace_bytes, auto function, auto... rest) {
+      auto workspace = allocate(workspace_bytes(num_boxes), paddle::DataType::UINT8);
+      return function(boxes.data<scalar_t>(), scores.data<scalar_t>(), num_boxes, rule,
+                      static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>(),
+                      kept_scores.data<scalar_t>(), rest...);
+    };
+    if (boxes.is_cpu()) {
+      num_kept = run(cpu::soft_nms_workspace_bytes<scalar_t>, cpu::soft_nms<scalar_t>);
+    }
+#if defined(HTC_WITH_CUDA)
+    if (boxes.is_gpu()) {
+      auto count = allocate(1, paddle::DataType::INT64);
+      check_cuda(run(cuda::soft_nms_workspace_bytes<scalar_t>, cuda::soft_nms<scalar_t>,
+                     count.data<int64_t>(), static_cast<void*>(boxes.stream())),
+                 kOp);
+      num_kept = read_count(count);
+    }
+#endif
   });
   return {head(kept, num_kept), head(kept_scores, num_kept)};
 }
