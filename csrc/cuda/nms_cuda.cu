@@ -1,15 +1,17 @@
 #include <algorithm>
-#include <cub/device/device_radix_sort.cuh>
 
 #include "cuda/cuda_launch.h"
 #include "htc/ops/nms.h"
 #include "htc/score_order.h"
 #include "htc/workspace.h"
 
-// The boxes are sorted by score. Then, pass by pass, for the next rows of boxes: `overlap_kernel`
-// notes for each the later boxes that it would suppress, 64 to a word, with all of the GPU; and
-// `decide_kernel` goes through these rows in order, with one block. All boxes up to 8192 are one
-// pass; more are cut, so that the words never take the square of the number of boxes.
+// The visit of each box is found by counting the boxes that come before it. That takes the square
+// of the number of boxes, as the suppression does, but a tenth of its work; it is faster than a
+// radix sort for the thousands of boxes of a detector, and compiles in a tenth of the time. Then,
+// pass by pass, for the next rows of boxes: `overlap_kernel` notes for each the later boxes that it
+// would suppress, 64 to a word, with all of the GPU; and `decide_kernel` goes through these rows in
+// order, with one block. All boxes up to 8192 are one pass; more are cut, so that the words never
+// take the square of the number of boxes.
 namespace htc::cuda {
 namespace {
 
@@ -32,54 +34,68 @@ int64_t pass_rows(int64_t num_boxes) {
 
 template <typename T>
 struct NmsBuffers {
-  uint64_t *keys, *sorted_keys;
-  uint32_t *indices, *order;  // order: visit -> box
-  Box<T>* boxes;              // by visit
-  int64_t* class_ids;         // by visit
+  uint32_t *visits, *order;  // box -> visit, visit -> box
+  Box<T>* boxes;             // by visit
+  int64_t* class_ids;        // by visit
   Word *suppressed, *overlaps;
-  char* sort_bytes;
-  size_t num_sort_bytes = 0;
 
   NmsBuffers(int64_t num_boxes, Workspace& workspace) {
-    keys = workspace.take<uint64_t>(num_boxes);
-    sorted_keys = workspace.take<uint64_t>(num_boxes);
-    indices = workspace.take<uint32_t>(num_boxes);
+    visits = workspace.take<uint32_t>(num_boxes);
     order = workspace.take<uint32_t>(num_boxes);
     boxes = workspace.take<Box<T>>(num_boxes);
     class_ids = workspace.take<int64_t>(num_boxes);
     suppressed = workspace.take<Word>(words_of(num_boxes));
     overlaps = workspace.take<Word>(pass_rows(num_boxes) * words_of(num_boxes));
-    (void)sort(num_boxes, nullptr, nullptr);  // only asks for the size
-    sort_bytes = workspace.take<char>(static_cast<int64_t>(num_sort_bytes));
-  }
-
-  // Keys of floats have 32 bits; they go into 64 all the same, so that one sort is compiled.
-  cudaError_t sort(int64_t num_boxes, void* bytes, cudaStream_t stream) {
-    return cub::DeviceRadixSort::SortPairs(bytes, num_sort_bytes, keys, sorted_keys, indices, order,
-                                           static_cast<int>(num_boxes), 0,
-                                           8 * static_cast<int>(sizeof(T)), stream);
   }
 };
 
+constexpr int kVisitTiles = 8;           // tiles of kThreads scores that a block counts
+constexpr int64_t kMaxGridRows = 65535;  // of a launch
+
+// Block (x, y): adds to `visits` of tile x of the boxes how many of tiles 8 y .. 8 y + 7 come
+// before them.
 template <typename T>
-__global__ void keys_kernel(const T* __restrict__ scores, int64_t num_boxes,
-                            uint64_t* __restrict__ keys, uint32_t* __restrict__ indices) {
-  HTC_GRID_STRIDE(i, num_boxes) {
-    keys[i] = falling_key(scores[i]);
-    indices[i] = static_cast<uint32_t>(i);
+__global__ void visits_kernel(const T* __restrict__ scores, int64_t num_boxes,
+                              uint32_t* __restrict__ visits) {
+  using Key = typename ScoreKey<T>::type;
+  __shared__ Key others[kThreads];
+  const int64_t tile = blockIdx.x, tiles = (num_boxes + kThreads - 1) / kThreads;
+  const int64_t box = tile * kThreads + threadIdx.x;
+  const Key key = box < num_boxes ? falling_key(scores[box]) : 0;
+  uint32_t before = 0;
+  for (int64_t group = blockIdx.y; group * kVisitTiles < tiles; group += gridDim.y) {
+    for (int64_t other = group * kVisitTiles; other < min((group + 1) * kVisitTiles, tiles);
+         ++other) {
+      const int64_t begin = other * kThreads;
+      const int64_t count = min(static_cast<int64_t>(kThreads), num_boxes - begin);
+      __syncthreads();
+      if (threadIdx.x < count) others[threadIdx.x] = falling_key(scores[begin + threadIdx.x]);
+      __syncthreads();
+      if (other < tile) {  // of lower index: equal scores come before, too
+        for (int i = 0; i < count; ++i) before += others[i] <= key;
+      } else if (other > tile) {
+        for (int i = 0; i < count; ++i) before += others[i] < key;
+      } else {
+        for (int i = 0; i < count; ++i) {
+          before += others[i] < key || (others[i] == key && i < static_cast<int>(threadIdx.x));
+        }
+      }
+    }
   }
+  if (box < num_boxes) atomicAdd(visits + box, before);
 }
 
 template <typename T>
 __global__ void gather_kernel(const T* __restrict__ boxes, const int64_t* __restrict__ class_ids,
-                              const uint32_t* __restrict__ order, int64_t num_boxes,
-                              Box<T>* __restrict__ sorted_boxes,
+                              const uint32_t* __restrict__ visits, int64_t num_boxes,
+                              uint32_t* __restrict__ order, Box<T>* __restrict__ sorted_boxes,
                               int64_t* __restrict__ sorted_class_ids) {
-  HTC_GRID_STRIDE(visit, num_boxes) {
-    const int64_t index = order[visit];
-    const Box<T> box = load_box(boxes, index);
+  HTC_GRID_STRIDE(i, num_boxes) {
+    const int64_t visit = visits[i];
+    const Box<T> box = load_box(boxes, i);
+    order[visit] = static_cast<uint32_t>(i);
     sorted_boxes[visit] = can_overlap(box) ? box : Box<T>{0, 0, 0, 0};  // IoU 0 with every box
-    if (class_ids) sorted_class_ids[visit] = class_ids[index];
+    if (class_ids) sorted_class_ids[visit] = class_ids[i];
   }
 }
 
@@ -195,13 +211,16 @@ int nms(const T* boxes, const T* scores, const int64_t* class_ids, const NmsShap
   const int64_t words = words_of(num_boxes);
   status = cudaMemsetAsync(buffers.suppressed, 0, words * sizeof(Word), queue);
   if (status != cudaSuccess) return status;
-
-  keys_kernel<<<blocks_for(num_boxes), kThreads, 0, queue>>>(scores, num_boxes, buffers.keys,
-                                                             buffers.indices);
-  status = buffers.sort(num_boxes, buffers.sort_bytes, queue);
+  status = cudaMemsetAsync(buffers.visits, 0, num_boxes * sizeof(uint32_t), queue);
   if (status != cudaSuccess) return status;
+
+  const int64_t tiles = (num_boxes + kThreads - 1) / kThreads;
+  const dim3 count_grid(
+      static_cast<unsigned>(tiles),
+      static_cast<unsigned>(std::min((tiles + kVisitTiles - 1) / kVisitTiles, kMaxGridRows)));
+  visits_kernel<<<count_grid, kThreads, 0, queue>>>(scores, num_boxes, buffers.visits);
   gather_kernel<<<blocks_for(num_boxes), kThreads, 0, queue>>>(
-      boxes, class_ids, buffers.order, num_boxes, buffers.boxes, buffers.class_ids);
+      boxes, class_ids, buffers.visits, num_boxes, buffers.order, buffers.boxes, buffers.class_ids);
 
   const int64_t* ids = class_ids ? buffers.class_ids : nullptr;
   const int64_t words_a_pass = pass_rows(num_boxes) / kWordBits;

@@ -46,7 +46,7 @@ namespace cuda {
 
 // As on the CPU, with device pointers (workspace aligned to 256), queued on `stream` (a
 // cudaStream_t). The number of kept boxes goes to *num_kept on the device. Returns a cudaError_t.
-// Workspace: 8 MiB, or 256 bytes a box where that is more, beside what sorting and the boxes take.
+// Workspace: 8 MiB, or 256 bytes a box where that is more, beside copies of the boxes.
 template <typename T>
 int64_t nms_workspace_bytes(int64_t num_boxes);
 template <typename T>
