@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cpu/radix_sort.h"
+#include "htc/ops/nms.h"
 #include "htc/score_order.h"
 
 namespace htc::cpu {
@@ -48,11 +49,6 @@ int64_t number_classes(const int64_t* class_ids, int64_t num_boxes, Keyed<uint64
     ++segments[classes - 1].end;
   }
   return classes;
-}
-
-template <typename T>
-bool can_overlap(const Box<T>& box) {
-  return is_finite(box) && box.x2 > box.x1 && box.y2 > box.y1;
 }
 
 template <typename T>

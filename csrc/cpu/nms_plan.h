@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "cpu/workspace.h"
 #include "htc/geometry.h"
+#include "htc/workspace.h"
 
 namespace htc::cpu {
 

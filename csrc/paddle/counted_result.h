@@ -8,6 +8,18 @@
 
 namespace htc::binding {
 
+#if defined(HTC_WITH_CUDA)
+// Waits for the stream: how many results there are has to be known before a tensor can hold them.
+inline int64_t read_count(const paddle::Tensor& count) {
+  int64_t value = 0;
+  check_cuda(
+      cudaMemcpyAsync(&value, count.data(), sizeof(value), cudaMemcpyDeviceToHost, count.stream()),
+      "reading the number of results");
+  check_cuda(cudaStreamSynchronize(count.stream()), "reading the number of results");
+  return value;
+}
+#endif
+
 // The first `count` elements of a tensor of one dimension: itself if these are all, else a copy, so
 // that the unused memory is given back.
 inline paddle::Tensor head(const paddle::Tensor& tensor, int64_t count) {

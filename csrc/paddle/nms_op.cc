@@ -5,6 +5,34 @@
 #include "paddle/op_utils.h"
 
 namespace htc::binding {
+namespace {
+
+// Fills the beginning of `kept` and returns how much.
+template <typename T>
+int64_t run_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores, const int64_t* class_ids,
+                const NmsShape& shape, double iou_threshold, paddle::Tensor* kept) {
+  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
+    return paddle::empty({count}, dtype, boxes.place());
+  };
+#if defined(HTC_WITH_CUDA)
+  if (boxes.is_gpu()) {
+    paddle::Tensor workspace =
+        allocate(cuda::nms_workspace_bytes<T>(shape.num_boxes), paddle::DataType::UINT8);
+    paddle::Tensor count = allocate(1, paddle::DataType::INT64);
+    check_cuda(cuda::nms(boxes.data<T>(), scores.data<T>(), class_ids, shape, iou_threshold,
+                         static_cast<void*>(workspace.data<uint8_t>()), kept->data<int64_t>(),
+                         count.data<int64_t>(), static_cast<void*>(boxes.stream())),
+               "nms");
+    return read_count(count);
+  }
+#endif
+  paddle::Tensor workspace =
+      allocate(cpu::nms_workspace_bytes<T>(shape.num_boxes), paddle::DataType::UINT8);
+  return cpu::nms(boxes.data<T>(), scores.data<T>(), class_ids, shape, iou_threshold,
+                  static_cast<void*>(workspace.data<uint8_t>()), kept->data<int64_t>());
+}
+
+}  // namespace
 
 std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
                                 const paddle::optional<paddle::Tensor>& class_ids,
@@ -28,21 +56,13 @@ std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tenso
              ": class_ids must be [N], one a box, on the device of boxes");
     ids = as_int64(*class_ids);
   }
-  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
   const int64_t* id_data = class_ids ? ids.data<int64_t>() : nullptr;
   const double threshold = real(iou_threshold);
-  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
-    return paddle::empty({count}, dtype, boxes.place());
-  };
-  if (shape.max_keep == 0) return {allocate(0, paddle::DataType::INT64)};
-
-  paddle::Tensor kept = allocate(shape.max_keep, paddle::DataType::INT64);
+  auto kept = paddle::empty({shape.max_keep}, paddle::DataType::INT64, boxes.place());
+  if (shape.max_keep == 0) return {kept};
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
-    auto workspace =
-        allocate(cpu::nms_workspace_bytes<scalar_t>(shape.num_boxes), paddle::DataType::UINT8);
-    num_kept = cpu::nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), id_data, shape, threshold,
-                        static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>());
+    num_kept = run_nms<scalar_t>(boxes, scores, id_data, shape, threshold, &kept);
   });
   return {head(kept, num_kept)};
 }

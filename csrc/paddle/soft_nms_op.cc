@@ -3,6 +3,37 @@
 #include "paddle/op_utils.h"
 
 namespace htc::binding {
+namespace {
+
+// Fills the beginnings of `kept` and `kept_scores` and returns how much.
+template <typename T>
+int64_t run_soft_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
+                     const SoftNmsRule& rule, paddle::Tensor* kept, paddle::Tensor* kept_scores) {
+  const int64_t num_boxes = boxes.shape()[0];
+  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
+    return paddle::empty({count}, dtype, boxes.place());
+  };
+#if defined(HTC_WITH_CUDA)
+  if (boxes.is_gpu()) {
+    paddle::Tensor workspace =
+        allocate(cuda::soft_nms_workspace_bytes<T>(num_boxes), paddle::DataType::UINT8);
+    paddle::Tensor count = allocate(1, paddle::DataType::INT64);
+    check_cuda(cuda::soft_nms(boxes.data<T>(), scores.data<T>(), num_boxes, rule,
+                              static_cast<void*>(workspace.data<uint8_t>()), kept->data<int64_t>(),
+                              kept_scores->data<T>(), count.data<int64_t>(),
+                              static_cast<void*>(boxes.stream())),
+               "soft_nms");
+    return read_count(count);
+  }
+#endif
+  paddle::Tensor workspace =
+      allocate(cpu::soft_nms_workspace_bytes<T>(num_boxes), paddle::DataType::UINT8);
+  return cpu::soft_nms(boxes.data<T>(), scores.data<T>(), num_boxes, rule,
+                       static_cast<void*>(workspace.data<uint8_t>()), kept->data<int64_t>(),
+                       kept_scores->data<T>());
+}
+
+}  // namespace
 
 std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
                                      const std::string& iou_threshold, const std::string& sigma,
@@ -17,26 +48,18 @@ std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::
            ": scores must be [N], one a box");
   PD_CHECK(scores.dtype() == boxes.dtype() && same_place(boxes, scores), kOp,
            ": boxes and scores must share dtype and device");
-  PD_CHECK(boxes.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
   SoftNmsRule rule;
   rule.iou_threshold = real(iou_threshold);
   rule.sigma = real(sigma);
   rule.min_score = real(min_score);
   rule.method = gaussian ? SoftNmsMethod::kGaussian : SoftNmsMethod::kLinear;
 
-  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
-    return paddle::empty({count}, dtype, boxes.place());
-  };
-  auto kept = allocate(num_boxes, paddle::DataType::INT64);
-  auto kept_scores = allocate(num_boxes, boxes.dtype());
+  auto kept = paddle::empty({num_boxes}, paddle::DataType::INT64, boxes.place());
+  auto kept_scores = paddle::empty({num_boxes}, boxes.dtype(), boxes.place());
   if (num_boxes == 0) return {kept, kept_scores};
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
-    auto workspace =
-        allocate(cpu::soft_nms_workspace_bytes<scalar_t>(num_boxes), paddle::DataType::UINT8);
-    num_kept = cpu::soft_nms(boxes.data<scalar_t>(), scores.data<scalar_t>(), num_boxes, rule,
-                             static_cast<void*>(workspace.data<uint8_t>()), kept.data<int64_t>(),
-                             kept_scores.data<scalar_t>());
+    num_kept = run_soft_nms<scalar_t>(boxes, scores, rule, &kept, &kept_scores);
   });
   return {head(kept, num_kept), head(kept_scores, num_kept)};
 }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "htc/geometry.h"
+
 namespace htc {
 
 struct NmsShape {
@@ -18,6 +20,11 @@ struct NmsShape {
 // the threshold with it. Boxes without positive width and height, and boxes with a coordinate that
 // is NaN or infinite, overlap nothing: they are kept and suppress nothing.
 constexpr int64_t kNmsMaxBoxes = (int64_t{1} << 31) - 1;
+
+template <typename T>
+HTC_HOST_DEVICE HTC_INLINE bool can_overlap(const Box<T>& box) {
+  return is_finite(box) && box.x2 > box.x1 && box.y2 > box.y1;
+}
 
 namespace cpu {
 
@@ -33,5 +40,20 @@ int64_t nms(const T* boxes, const T* scores, const int64_t* class_ids, const Nms
             double iou_threshold, void* workspace, int64_t* kept);
 
 }  // namespace cpu
+
+#if defined(HTC_WITH_CUDA)
+namespace cuda {
+
+// As on the CPU, with device pointers (workspace aligned to 256), queued on `stream` (a
+// cudaStream_t). The number of kept boxes goes to *num_kept on the device. Returns a cudaError_t.
+// Workspace: 8 MiB, or 256 bytes a box where that is more, beside copies of the boxes.
+template <typename T>
+int64_t nms_workspace_bytes(int64_t num_boxes);
+template <typename T>
+int nms(const T* boxes, const T* scores, const int64_t* class_ids, const NmsShape& shape,
+        double iou_threshold, void* workspace, int64_t* kept, int64_t* num_kept, void* stream);
+
+}  // namespace cuda
+#endif
 
 }  // namespace htc

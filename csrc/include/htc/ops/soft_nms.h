@@ -48,4 +48,19 @@ int64_t soft_nms(const T* boxes, const T* scores, int64_t num_boxes, const SoftN
 
 }  // namespace cpu
 
+#if defined(HTC_WITH_CUDA)
+namespace cuda {
+
+// As on the CPU, with device pointers, queued on `stream` (a cudaStream_t); the number of kept
+// boxes goes to *num_kept on the device. Returns a cudaError_t. Boxes are kept one after another
+// within one block of threads, so the time grows with kept boxes x all boxes.
+template <typename T>
+int64_t soft_nms_workspace_bytes(int64_t num_boxes);
+template <typename T>
+int soft_nms(const T* boxes, const T* scores, int64_t num_boxes, const SoftNmsRule& rule,
+             void* workspace, int64_t* kept, T* kept_scores, int64_t* num_kept, void* stream);
+
+}  // namespace cuda
+#endif
+
 }  // namespace htc

@@ -1,10 +1,11 @@
 // Hands out the parts of one block of scratch memory. With a null block it only counts, so the
-// size that a kernel asks for and the way it uses it are one piece of code.
+// size that a kernel asks for and the way it uses it are one piece of code. On the host, for memory
+// of the host or the device.
 #pragma once
 
 #include <cstdint>
 
-namespace htc::cpu {
+namespace htc {
 
 class Workspace {
  public:
@@ -22,9 +23,9 @@ class Workspace {
   int64_t used() const { return used_; }
 
  private:
-  static constexpr int64_t kAlignment = 64;
+  static constexpr int64_t kAlignment = 256;
   char* block_;
   int64_t used_ = 0;
 };
 
-}  // namespace htc::cpu
+}  // namespace htc
