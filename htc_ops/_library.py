@@ -19,13 +19,13 @@ from htc_ops._installation import LIBRARY_PATH, REINSTALL
 
 def _load() -> ctypes.CDLL:
     try:
+        library = ctypes.CDLL(str(LIBRARY_PATH))  # first, for its error is shorter than Paddle's
         names = core.load_op_meta_info_and_register_op(str(LIBRARY_PATH))
         protos = framework.OpProtoHolder.instance()
         if names is None:  # Paddle 2.6 finds the new names by itself
             protos.update_op_proto()
         else:
             protos.update_op_proto(names)
-        library = ctypes.CDLL(str(LIBRARY_PATH))
     except Exception as error:
         raise ImportError(
             f"{LIBRARY_PATH} does not load: {error}. Build it again: {REINSTALL}"
