@@ -1,13 +1,19 @@
 """Operators of instance segmentation for PaddlePaddle, on CPU and GPU."""
 
-from htc_ops._library import get_num_threads, set_num_threads
-from htc_ops.box_codec import decode_boxes, encode_boxes
-from htc_ops.mask_targets import mask_targets
-from htc_ops.match_anchors import match_anchors
-from htc_ops.nms import batched_nms, nms
-from htc_ops.paste_masks import paste_masks
-from htc_ops.roi_align import multilevel_roi_align, roi_align
-from htc_ops.soft_nms import soft_nms
+from htc_ops import _installation
+
+try:
+    from htc_ops._library import get_num_threads, set_num_threads
+    from htc_ops.box_codec import decode_boxes, encode_boxes
+    from htc_ops.mask_targets import mask_targets
+    from htc_ops.match_anchors import match_anchors
+    from htc_ops.nms import batched_nms, nms
+    from htc_ops.paste_masks import paste_masks
+    from htc_ops.roi_align import multilevel_roi_align, roi_align
+    from htc_ops.soft_nms import soft_nms
+except Exception:
+    if not _installation.doctor_is_called():
+        raise
 
 __all__ = [
     "batched_nms",

@@ -7,85 +7,37 @@ that says what to run.
 from __future__ import annotations
 
 import ctypes
-import json
-import mmap
 import warnings
-from pathlib import Path
 
 import paddle
 from paddle.base import core, framework
 from paddle.base.layer_helper import LayerHelper
 
-LIBRARY_PATH = Path(__file__).resolve().parent / "libhtc_ops.so"
-REINSTALL = "pip install --force-reinstall --no-deps ."
-_MARKER = b"HTC_OPS_BUILD_INFO"
-
-
-def read_build_info(path: Path = LIBRARY_PATH) -> dict:
-    """Return what a library says of itself, without loading it (a wrong one could crash).
-
-    Raises:
-        ImportError: no such file, or no library of htc_ops.
-    """
-    try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            start = data.find(_MARKER)
-            if start >= 0:
-                start += len(_MARKER)
-                return json.loads(data[start : data.find(b"\n", start)])
-    except FileNotFoundError:
-        raise ImportError(
-            f"htc_ops is not built: {path} is missing. From the source folder run: pip install . "
-            "(or pip install -e . for development)"
-        ) from None
-    except ValueError:  # an empty file, or a damaged text
-        pass
-    raise ImportError(f"{path} is damaged or not a library of htc_ops. Build it again: {REINSTALL}")
-
-
-def check_build_info(info: dict) -> None:
-    """Raise ImportError when a library was built for another Paddle than the running one."""
-    running = (paddle.version.full_version, paddle.version.commit)
-    if (info["paddle"], info["commit"]) != running:
-        raise ImportError(
-            f"htc_ops was built for {info['distribution']} {info['paddle']} (commit "
-            f"{info['commit'][:9]}), but Paddle {running[0]} (commit {running[1][:9]}) is running. "
-            f"Build it again, from its source folder: {REINSTALL}"
-        )
-
-
-def missing_cuda(info: dict) -> str | None:
-    """What to say when this machine has a GPU that Paddle can use and htc_ops cannot."""
-    if info["cuda_architectures"] or not paddle.is_compiled_with_cuda():
-        return None
-    if paddle.device.cuda.device_count() == 0:
-        return None
-    return (
-        "htc_ops was built without its CUDA half, so CUDA tensors will be refused. With nvcc on "
-        f"the PATH (or CUDA_HOME set), from the source folder, run: HTC_OPS_CUDA=1 {REINSTALL}"
-    )
+from htc_ops import _installation
+from htc_ops._installation import LIBRARY_PATH, REINSTALL
 
 
 def _load() -> ctypes.CDLL:
     try:
+        library = ctypes.CDLL(str(LIBRARY_PATH))  # first, for its error is shorter than Paddle's
         names = core.load_op_meta_info_and_register_op(str(LIBRARY_PATH))
         protos = framework.OpProtoHolder.instance()
         if names is None:  # Paddle 2.6 finds the new names by itself
             protos.update_op_proto()
         else:
             protos.update_op_proto(names)
-        library = ctypes.CDLL(str(LIBRARY_PATH))
     except Exception as error:
         raise ImportError(
             f"{LIBRARY_PATH} does not load: {error}. Build it again: {REINSTALL}"
         ) from error
     library.htc_ops_cpu_target.restype = ctypes.c_char_p
+    library.htc_ops_best_cpu_target.restype = ctypes.c_char_p
     return library
 
 
-build_info = read_build_info()
-check_build_info(build_info)
-if _message := missing_cuda(build_info):
+build_info = _installation.read_build_info()
+_installation.check_build_info(build_info)
+if _message := _installation.missing_cuda(build_info):
     warnings.warn(_message, RuntimeWarning, stacklevel=2)
 _library = _load()
 
@@ -111,6 +63,11 @@ def set_num_threads(count: int) -> None:
 def cpu_target() -> str:
     """Return the instruction set in use: "avx512", "avx2" or "portable"."""
     return _library.htc_ops_cpu_target().decode()
+
+
+def best_cpu_target() -> str:
+    """Return the best instruction set that the processor and the library both have."""
+    return _library.htc_ops_best_cpu_target().decode()
 
 
 def real(value: float) -> str:

@@ -61,6 +61,12 @@ def cuda_architectures(home: Path) -> list[str]:
     return sorted({name for name in known if int(name) >= OLDEST_ARCH}, key=_arch_key)
 
 
+def cuda_version(home: Path) -> str:
+    """Return the toolkit's version, such as "13.0"."""
+    match = re.search(r"release (\d+\.\d+)", _run([home / "bin" / "nvcc", "--version"]))
+    return match.group(1) if match else "of unknown version"
+
+
 def _arch_key(name: str) -> tuple[int, str]:
     return int(re.sub(r"\D", "", name)), name
 
@@ -79,9 +85,7 @@ def build_library(source_root: Path, build_dir: Path, paddle: PaddleTarget, vers
     csrc = source_root / "csrc"
     cuda = _cuda_plan(paddle)
     build_dir.mkdir(parents=True, exist_ok=True)
-    _write_if_changed(
-        build_dir / "build_info.cpp", _build_info(paddle, version, cuda[1] if cuda else [])
-    )
+    _write_if_changed(build_dir / "build_info.cpp", _build_info(paddle, version, cuda))
     _write_if_changed(build_dir / "build.ninja", _ninja_file(csrc, build_dir, paddle, cuda))
     command = [_ninja(), "-C", str(build_dir)]
     if os.environ.get("MAX_JOBS"):
@@ -113,20 +117,39 @@ def _cuda_plan(paddle: PaddleTarget) -> tuple[Path, list[str]] | None:
     return home, cuda_architectures(home)
 
 
-def _build_info(paddle: PaddleTarget, version: str, architectures: list[str]) -> str:
+def _build_info(paddle: PaddleTarget, version: str, cuda) -> str:
     """A text inside the library that htc_ops reads before it loads it."""
     info = {
         "htc_ops": version,
         "paddle": paddle.version,
         "distribution": paddle.distribution,
         "commit": paddle.commit,
-        "cuda_architectures": architectures,
+        "cuda": cuda_version(cuda[0]) if cuda else None,
+        "cuda_architectures": cuda[1] if cuda else [],
     }
     text = json.dumps(info).replace('"', '\\"')
-    return (
-        'extern "C" __attribute__((used, visibility("default")))\n'
-        f'const char htc_ops_build_info[] = "HTC_OPS_BUILD_INFO{text}\\n";\n'
-    )
+    return _BUILD_INFO_SOURCE.replace("@FACTS@", text[:-1])
+
+
+# The compiler adds what it knows of itself to the JSON object.
+_BUILD_INFO_SOURCE = r"""#include <string>
+#define TEXT_OF(macro) TEXT(macro)
+#define TEXT(value) #value
+#if defined(__clang__)
+#define COMPILER "clang++ " __clang_version__
+#else
+#define COMPILER "g++ " __VERSION__
+#endif
+#if defined(_GLIBCXX_USE_CXX11_ABI)
+#define ABI TEXT_OF(_GLIBCXX_USE_CXX11_ABI)
+#else
+#define ABI "null"
+#endif
+extern "C" __attribute__((used, visibility("default")))
+const char htc_ops_build_info[] =
+    "HTC_OPS_BUILD_INFO@FACTS@"
+    ", \"compiler\": \"" COMPILER "\", \"cxx11_abi\": " ABI "}\n";
+"""
 
 
 def _ninja_file(csrc: Path, build_dir: Path, paddle: PaddleTarget, cuda) -> str:

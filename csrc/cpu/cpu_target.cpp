@@ -7,7 +7,19 @@
 namespace htc {
 namespace {
 
-CpuTarget best_of_this_processor() {
+CpuTarget decide() {
+  const CpuTarget best = best_cpu_target();
+  if (const char* wanted = std::getenv("HTC_OPS_TARGET")) {
+    for (const CpuTarget target : {CpuTarget::kPortable, CpuTarget::kAvx2, CpuTarget::kAvx512}) {
+      if (std::strcmp(wanted, cpu_target_name(target)) == 0 && target <= best) return target;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+CpuTarget best_cpu_target() {
 #if HTC_X86_TARGETS
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -20,18 +32,6 @@ CpuTarget best_of_this_processor() {
   return CpuTarget::kPortable;
 #endif
 }
-
-CpuTarget decide() {
-  const CpuTarget best = best_of_this_processor();
-  if (const char* wanted = std::getenv("HTC_OPS_TARGET")) {
-    for (const CpuTarget target : {CpuTarget::kPortable, CpuTarget::kAvx2, CpuTarget::kAvx512}) {
-      if (std::strcmp(wanted, cpu_target_name(target)) == 0 && target <= best) return target;
-    }
-  }
-  return best;
-}
-
-}  // namespace
 
 CpuTarget cpu_target() {
   static const CpuTarget target = decide();

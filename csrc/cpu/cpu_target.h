@@ -16,6 +16,9 @@ enum class CpuTarget { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
 // Decided once.
 CpuTarget cpu_target();
 
+// The best target of this processor.
+CpuTarget best_cpu_target();
+
 const char* cpu_target_name(CpuTarget target);
 
 }  // namespace htc

@@ -14,4 +14,8 @@ __attribute__((visibility("default"))) const char* htc_ops_cpu_target() {
   return htc::cpu_target_name(htc::cpu_target());
 }
 
+__attribute__((visibility("default"))) const char* htc_ops_best_cpu_target() {
+  return htc::cpu_target_name(htc::best_cpu_target());
+}
+
 }  // extern "C"
