@@ -129,7 +129,8 @@ def nms_per_picture(
     real = paddle.gather(scores, kept) > SPARE_SCORE
     wanted = ((rank < max_per_picture) & real) | (pictures == batch)
     kept = paddle.masked_select(kept, wanted)
-    pictures = paddle.clip(paddle.masked_select(pictures, wanted), max=batch - 1)
+    last = paddle.arange(batch - 1, batch, dtype="int64")
+    pictures = paddle.minimum(paddle.masked_select(pictures, wanted), last)
     return Ranked(
         paddle.gather(boxes, kept),
         paddle.gather(scores, kept),

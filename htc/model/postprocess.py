@@ -72,11 +72,13 @@ def to_original(detections: Detections, scales) -> list[Detections]:
     for count, (x, y) in zip(detections.boxes_num.tolist(), scales, strict=True):
         rows = slice(end, end + count)
         end += count
-        scale = paddle.to_tensor([x, y, x, y], dtype=detections.boxes.dtype)
+        boxes = detections.boxes[rows]
+        if count:  # Paddle 2.6 cannot divide nothing
+            boxes = boxes / paddle.to_tensor([x, y, x, y], dtype=boxes.dtype)
         masks = detections.mask_probs
         pictures.append(
             Detections(
-                detections.boxes[rows] / scale,
+                boxes,
                 detections.scores[rows],
                 detections.labels[rows],
                 paddle.to_tensor([count], dtype="int32"),

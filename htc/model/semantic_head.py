@@ -77,4 +77,6 @@ class SemanticHead(nn.Layer):
 
 def resize(x, size):
     """Bilinear, corner pixels on corner pixels: [B, C, h, w] -> [B, C, *size]."""
+    if not paddle.in_dynamic_mode():
+        size = [side.astype("int32") for side in size]  # Paddle 2.6's graphs take no other
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
