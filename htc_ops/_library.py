@@ -26,12 +26,13 @@ def _load() -> ctypes.CDLL:
             protos.update_op_proto()
         else:
             protos.update_op_proto(names)
+        # A library from before a change of the source folder lacks the names that are new.
+        library.htc_ops_cpu_target.restype = ctypes.c_char_p
+        library.htc_ops_best_cpu_target.restype = ctypes.c_char_p
     except Exception as error:
         raise ImportError(
             f"{LIBRARY_PATH} does not load: {error}. Build it again: {REINSTALL}"
         ) from error
-    library.htc_ops_cpu_target.restype = ctypes.c_char_p
-    library.htc_ops_best_cpu_target.restype = ctypes.c_char_p
     return library
 
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/workspace.h"
+#include "htc/workspace.h"
 #include "htc/ops/mask_targets.h"
 #include "htc/parallel.h"
 
