@@ -8,8 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+if __package__ in (None, ""):
+    # paddle.distributed.launch starts files, not modules: python .../htc/train.py
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from htc.commands import command_parser, configuration, run
 from htc.config import Config, to_yaml
+from htc.engine import siblings
 from htc.engine.setup import prepare_threads
 
 logger = logging.getLogger("htc")
@@ -19,7 +24,7 @@ examples:
   python -m htc.train
   python -m htc.train -c htc_r50_fpn_1x_coco -o data.root=/data/coco --eval
   python -m htc.train -c my_config.yml --resume
-  python -m paddle.distributed.launch --gpus 0,1,2,3 -m htc.train -c htc_r50_fpn_1x_coco
+  python -m paddle.distributed.launch --gpus 0,1,2,3 htc-train -c htc_r50_fpn_1x_coco
 
 exit code: 0 done, 2 a mistake in the arguments, the configuration or the data, 1 a loss that is not
 finite, 128 + signal after Ctrl-C or SIGTERM (a checkpoint is written first)
@@ -51,16 +56,23 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parser().parse_args(arguments)
-    return run(lambda: train(options))
+    return run(lambda: train(options, arguments))
 
 
-def train(options: argparse.Namespace) -> int:
+def train(options: argparse.Namespace, arguments: list[str] | None = None) -> int:
     config = configuration(options)
     if options.amp:
         config.train.amp = True
     if options.print_config:
         print(to_yaml(config, comments=True), end="")
         return 0
+    folder = Path(config.runtime.output) / config.name
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with siblings.started(config.runtime.processes, "htc.train", arguments, folder):
+        return _start(config, options, folder)
+
+
+def _start(config: Config, options: argparse.Namespace, folder: Path) -> int:
     prepare_threads(config.runtime)
     # Paddle is imported from here on, with the threads that were just set.
     from htc.engine import processes
@@ -69,7 +81,6 @@ def train(options: argparse.Namespace) -> int:
 
     device = set_device(config.runtime.device)
     rank, world = processes.start()
-    folder = Path(config.runtime.output) / config.name
     folder.mkdir(parents=True, exist_ok=True)
     start_logging(folder / "train.log", rank)
     try:

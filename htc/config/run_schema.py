@@ -122,6 +122,12 @@ class RuntimeConfig:
     device: str = key("auto", "auto: the GPU where there is one", choices=("auto", "cpu", "gpu"))
     seed: int = key(0, "of weights, sampling, order and augmentation", minimum=0)
     threads: int = key(0, "CPU threads; 0: Paddle's own choice", minimum=0)
+    processes: int = key(
+        1,
+        "processes on the CPU that share the training; each has its own data.batch_size pictures"
+        " (GPUs: paddle.distributed.launch)",
+        minimum=1,
+    )
     log_iter: int = key(20, "steps between log lines", minimum=1)
     visualdl: bool = key(False, "also log for VisualDL")
     tensorboard: bool = key(False, "also log for TensorBoard")

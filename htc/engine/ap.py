@@ -17,7 +17,7 @@ IOU_TYPES = {"box": "bbox", "mask": "segm"}
 
 @dataclass
 class Scores:
-    """summary: AP, AP50, AP75, APs, APm, APl in 0..1 (-1: no such objects); per_class: AP by name."""
+    """summary: AP, AP50, ... in 0..1 (-1: there are no such objects); per_class: AP by name."""
 
     summary: dict[str, float]
     per_class: dict[str, float]

@@ -10,7 +10,7 @@ import paddle.distributed as dist
 
 
 def start() -> tuple[int, int]:
-    """(rank, world) of this process; joins the others where paddle.distributed.launch started it."""
+    """(rank, world) of this process; joins the others that paddle.distributed.launch started."""
     world = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     if world == 1:
         return 0, 1

@@ -1,0 +1,87 @@
+"""Further processes of a data-parallel run on one CPU machine, started by the first.
+
+Paddle's eager CPU kernels use little more than one thread. Two processes with half of the batch each
+use two cores, and compute what one process would that accumulates the two halves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+RANK, WORLD = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"
+
+
+def launched() -> bool:
+    """Whether this process is one of several already."""
+    return int(os.environ.get(WORLD, "1")) > 1
+
+
+@contextlib.contextmanager
+def started(count: int, module: str, arguments: list[str], logs: Path):
+    """Make this process the first of `count`, for the time of the block.
+
+    To be entered before Paddle is imported. The others run the same module with the same
+    arguments; what they print goes to `logs`/process<rank>.log. They end with the block, or, as
+    soon as a collective operation fails, after this process has died.
+
+    Args:
+        count: processes in all; with 1, or where a launcher has started this one, nothing is done.
+    """
+    if count <= 1 or launched():
+        yield
+        return
+    endpoints = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    shared = {
+        WORLD: str(count),
+        "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+        "PADDLE_DISTRI_BACKEND": "gloo",
+        "PADDLE_MASTER": endpoints[0],
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+    os.environ.update(shared)
+    siblings = []
+    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        for rank in range(count - 1, -1, -1):
+            own = {RANK: str(rank), "PADDLE_CURRENT_ENDPOINT": endpoints[rank]}
+            if rank == 0:
+                os.environ.update(own)
+                continue
+            with (logs / f"process{rank}.log").open("w") as log:
+                siblings.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", module, *arguments],
+                        env={**os.environ, **own},
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        # Ctrl-C is for the first process: it tells the others.
+                        start_new_session=True,
+                    )
+                )
+        yield
+        for sibling in siblings:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                sibling.wait(timeout=20)
+    finally:
+        for sibling in siblings:
+            if sibling.poll() is None:
+                sibling.send_signal(signal.SIGKILL)
+                sibling.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+    finally:
+        for item in sockets:
+            item.close()
