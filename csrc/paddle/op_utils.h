@@ -4,6 +4,7 @@
 
 #define PADDLE_NO_PYTHON  // the library does not need Python.h, and compiles twice as fast
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -16,11 +17,16 @@ namespace htc::binding {
 // read as NCHW they would give wrong numbers silently.
 inline void check_input(const paddle::Tensor& tensor, const char* op, const char* argument) {
   const auto layout = tensor.layout();
-  PD_CHECK(layout == phi::DataLayout::NCHW || layout == phi::DataLayout::ANY ||
-               layout == phi::DataLayout::UNDEFINED,
-           op, ": ", argument,
-           " must be in plain NCHW layout. It came in another one, most likely oneDNN's: pass it "
-           "through paddle.assign before the operator.");
+  if (layout != phi::DataLayout::NCHW && layout != phi::DataLayout::ANY &&
+      layout != phi::DataLayout::UNDEFINED) {
+    const std::string message =
+        std::string(op) + ": " + argument +
+        " must be in plain NCHW layout. It came in another one, most likely oneDNN's: pass it "
+        "through paddle.assign before the operator.";
+    // Paddle Inference 3.3 reports any exception as "std::exception".
+    std::fprintf(stderr, "%s\n", message.c_str());
+    PD_THROW(message);
+  }
   PD_CHECK(tensor.is_cpu() || tensor.is_gpu(), op, ": ", argument,
            " must be a CPU or CUDA tensor.");
 #if !defined(HTC_WITH_CUDA)
