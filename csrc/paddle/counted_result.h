@@ -24,7 +24,7 @@ inline int64_t read_count(const paddle::Tensor& count) {
 // that the unused memory is given back.
 inline paddle::Tensor head(const paddle::Tensor& tensor, int64_t count) {
   if (count == tensor.shape()[0]) return tensor;
-  paddle::Tensor result = paddle::empty({count}, tensor.dtype(), tensor.place());
+  paddle::Tensor result = new_tensor({count}, tensor.dtype(), tensor.place());
   const auto bytes = static_cast<size_t>(count) * phi::SizeOf(tensor.dtype());
   if (bytes == 0) return result;
 #if defined(HTC_WITH_CUDA)

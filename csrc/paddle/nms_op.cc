@@ -12,7 +12,7 @@ template <typename T>
 int64_t run_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores, const int64_t* class_ids,
                 const NmsShape& shape, double iou_threshold, paddle::Tensor* kept) {
   const auto allocate = [&](int64_t count, paddle::DataType dtype) {
-    return paddle::empty({count}, dtype, boxes.place());
+    return new_tensor({count}, dtype, boxes.place());
   };
 #if defined(HTC_WITH_CUDA)
   if (boxes.is_gpu()) {
@@ -58,7 +58,7 @@ std::vector<paddle::Tensor> nms(const paddle::Tensor& boxes, const paddle::Tenso
   }
   const int64_t* id_data = class_ids ? ids.data<int64_t>() : nullptr;
   const double threshold = real(iou_threshold);
-  auto kept = paddle::empty({shape.max_keep}, paddle::DataType::INT64, boxes.place());
+  auto kept = new_tensor({shape.max_keep}, paddle::DataType::INT64, boxes.place());
   if (shape.max_keep == 0) return {kept};
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {

@@ -11,7 +11,7 @@ int64_t run_soft_nms(const paddle::Tensor& boxes, const paddle::Tensor& scores,
                      const SoftNmsRule& rule, paddle::Tensor* kept, paddle::Tensor* kept_scores) {
   const int64_t num_boxes = boxes.shape()[0];
   const auto allocate = [&](int64_t count, paddle::DataType dtype) {
-    return paddle::empty({count}, dtype, boxes.place());
+    return new_tensor({count}, dtype, boxes.place());
   };
 #if defined(HTC_WITH_CUDA)
   if (boxes.is_gpu()) {
@@ -54,8 +54,8 @@ std::vector<paddle::Tensor> soft_nms(const paddle::Tensor& boxes, const paddle::
   rule.min_score = real(min_score);
   rule.method = gaussian ? SoftNmsMethod::kGaussian : SoftNmsMethod::kLinear;
 
-  auto kept = paddle::empty({num_boxes}, paddle::DataType::INT64, boxes.place());
-  auto kept_scores = paddle::empty({num_boxes}, boxes.dtype(), boxes.place());
+  auto kept = new_tensor({num_boxes}, paddle::DataType::INT64, boxes.place());
+  auto kept_scores = new_tensor({num_boxes}, boxes.dtype(), boxes.place());
   if (num_boxes == 0) return {kept, kept_scores};
   int64_t num_kept = 0;
   HTC_DISPATCH_FLOATING(boxes.dtype(), kOp, {
