@@ -5,7 +5,7 @@ from htc_ops.box_codec import decode_boxes, encode_boxes
 from htc_ops.mask_targets import mask_targets
 from htc_ops.match_anchors import match_anchors
 from htc_ops.nms import batched_nms, nms
-from htc_ops.paste_masks import paste_masks
+from htc_ops.paste_masks import paste_masks, paste_masks_rle
 from htc_ops.roi_align import multilevel_roi_align, roi_align
 from htc_ops.soft_nms import soft_nms
 
@@ -19,6 +19,7 @@ __all__ = [
     "multilevel_roi_align",
     "nms",
     "paste_masks",
+    "paste_masks_rle",
     "roi_align",
     "set_num_threads",
     "soft_nms",
