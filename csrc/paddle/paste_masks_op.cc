@@ -1,7 +1,7 @@
-#include "htc/ops/paste_masks.h"
-#include "paddle/op_utils.h"
+#include "paddle/paste_masks_input.h"
 
 namespace htc::binding {
+
 std::vector<paddle::Tensor> paste_masks(const paddle::Tensor& masks, const paddle::Tensor& boxes,
                                         int64_t height, int64_t width,
                                         const std::string& threshold) {

@@ -21,8 +21,8 @@ std::vector<paddle::Tensor> on_cpu(const PasteInput& input, double threshold) {
   const double* boxes = input.boxes.data<double>();
   const int64_t count = shape.num_masks;
   const int threads = static_cast<int>(std::clamp<int64_t>(count, 1, num_threads()));
-  auto workspace = new_cpu_tensor(cpu::paste_masks_rle_workspace_bytes<T>(shape, threads),
-                                  paddle::DataType::UINT8);
+  paddle::Tensor workspace = new_cpu_tensor(cpu::paste_masks_rle_workspace_bytes<T>(shape, threads),
+                                            paddle::DataType::UINT8);
   std::vector<int64_t> slots(count + 1), lengths(count);
   cpu::paste_masks_rle_slots(boxes, shape, slots.data());
   const auto run = [&](const int64_t* into, uint8_t* codes) {
@@ -30,11 +30,11 @@ std::vector<paddle::Tensor> on_cpu(const PasteInput& input, double threshold) {
                          static_cast<void*>(workspace.data<uint8_t>()), into, codes,
                          lengths.data());
   };
-  auto drafts = new_cpu_tensor(slots[count], paddle::DataType::UINT8);
+  paddle::Tensor drafts = new_cpu_tensor(slots[count], paddle::DataType::UINT8);
   const uint8_t* draft = drafts.data<uint8_t>();
   run(slots.data(), drafts.data<uint8_t>());
 
-  auto offsets = new_cpu_tensor(count + 1, paddle::DataType::INT64);
+  paddle::Tensor offsets = new_cpu_tensor(count + 1, paddle::DataType::INT64);
   int64_t* offset = offsets.data<int64_t>();
   bool all_fit = true;
   offset[0] = 0;
@@ -42,7 +42,7 @@ std::vector<paddle::Tensor> on_cpu(const PasteInput& input, double threshold) {
     offset[n + 1] = offset[n] + lengths[n];
     all_fit = all_fit && lengths[n] <= slots[n + 1] - slots[n];
   }
-  auto codes = new_cpu_tensor(offset[count], paddle::DataType::UINT8);
+  paddle::Tensor codes = new_cpu_tensor(offset[count], paddle::DataType::UINT8);
   uint8_t* code = codes.data<uint8_t>();
   if (all_fit) {
     for (int64_t n = 0; n < count; ++n) {
