@@ -8,7 +8,7 @@ try:
     from htc_ops.mask_targets import mask_targets
     from htc_ops.match_anchors import match_anchors
     from htc_ops.nms import batched_nms, nms
-    from htc_ops.paste_masks import paste_masks
+    from htc_ops.paste_masks import paste_masks, paste_masks_rle
     from htc_ops.roi_align import multilevel_roi_align, roi_align
     from htc_ops.soft_nms import soft_nms
 except Exception:
@@ -25,6 +25,7 @@ __all__ = [
     "multilevel_roi_align",
     "nms",
     "paste_masks",
+    "paste_masks_rle",
     "roi_align",
     "set_num_threads",
     "soft_nms",

@@ -224,7 +224,7 @@ class _Paster(paddle.nn.Layer):
 
     def forward(self, masks, boxes):
         bitmaps = htc_ops.paste_masks(masks, boxes * self.scale, SIZE, 0.4)
-        return bitmaps, bitmaps.astype("float32") * self.scale
+        return bitmaps.astype("int32") + 1, bitmaps.astype("float32") * 2
 
 
 def test_in_graphs(tmp_path):
@@ -232,7 +232,10 @@ def test_in_graphs(tmp_path):
         paddle.static.InputSpec([None, None, None], "float32", "masks"),
         paddle.static.InputSpec([None, 4], "float32", "boxes"),
     ]
-    examples = [cases.detections(n, (30, 40), (m, m)) for n, m in ((5, 28), (2, 7), (0, 7))]
+    sizes = [(5, 28), (2, 7), (0, 7)]
+    if paddle.__version__.startswith("2."):
+        sizes.pop()  # its own cast refuses a tensor without elements
+    examples = [cases.detections(n, (30, 40), (m, m)) for n, m in sizes]
     assert_same_in_graphs(_Paster, specs, examples, tmp_path)
 
 

@@ -91,6 +91,23 @@ template <typename T>
 void paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape,
                  double threshold, uint8_t* bitmaps);
 
+// Where to put the code of each mask at first: slots [N + 1] of a buffer of slots[N] bytes, wide
+// enough for most masks.
+void paste_masks_rle_slots(const double* boxes, const PasteMasksShape& shape, int64_t* slots);
+
+// Bytes that `paste_masks_rle` needs at `workspace` (aligned to 64) to run on `threads` threads:
+// some four masks for each, whatever the picture.
+template <typename T>
+int64_t paste_masks_rle_workspace_bytes(const PasteMasksShape& shape, int threads);
+
+// COCO's compressed run-length code (rle_code.h) of the bitmaps that paste_masks writes, without
+// those bitmaps. The code of mask n goes to codes + slots[n], as much of it as fits before
+// slots[n + 1]; its whole length to lengths[n]. T: float, double.
+template <typename T>
+void paste_masks_rle(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                     double threshold, int threads, void* workspace, const int64_t* slots,
+                     uint8_t* codes, int64_t* lengths);
+
 }  // namespace cpu
 
 #if defined(HTC_WITH_CUDA)
