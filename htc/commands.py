@@ -15,8 +15,14 @@ from htc.weights import WeightError
 MISTAKES = (ConfigError, DatasetError, CheckpointError, WeightError)
 
 
-def command_parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """A parser with -c and -o."""
+def command_parser(
+    name: str, description: str, epilog: str = "", single: bool = False
+) -> argparse.ArgumentParser:
+    """A parser with -c and -o.
+
+    Args:
+        single: -o takes one override, for commands whose inputs may follow (see `separate`).
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m htc.{name}",
         description=description,
@@ -33,12 +39,29 @@ def command_parser(name: str, description: str, epilog: str = "") -> argparse.Ar
         "-o",
         dest="overrides",
         metavar="KEY=VALUE",
-        nargs="+",
+        nargs=1 if single else "+",
         action="extend",
         default=[],
         help="settings over those of CONFIG, such as data.root=/data/mine num_classes=5",
     )
     return parser
+
+
+def separate(arguments: list[str]) -> list[str]:
+    """The arguments with a -o of its own before each override: "-o a=1 b=2 x" is "-o a=1 -o b=2 x".
+
+    So overrides are written as for the other commands and inputs may still follow them: an override
+    has an equals sign.
+    """
+    result: list[str] = []
+    overriding = False
+    for argument in arguments:
+        if overriding and "=" in argument and not argument.startswith("-"):
+            result += [argument] if result[-1] == "-o" else ["-o", argument]
+            continue
+        overriding = argument == "-o"
+        result.append(argument)
+    return result
 
 
 def configuration(options: argparse.Namespace) -> Config:

@@ -88,7 +88,9 @@ def save(run: Path, checkpoint: Checkpoint, metadata: dict[str, str], keep: int)
         tensors |= {f"ema.{name}": array for name, array in checkpoint.ema.items()}
         write_weights(partial / TRAINING, tensors, {"format": FORMAT})
         files = {name: _identity(partial / name) for name in (WEIGHTS, TRAINING)}
-        state = {"format": FORMAT, "position": asdict(checkpoint.position), "files": files}
+        position = asdict(checkpoint.position)
+        serial = 1 + max((_serial(path) for path in list_checkpoints(run)), default=0)
+        state = {"format": FORMAT, "serial": serial, "position": position, "files": files}
         with (partial / STATE).open("w") as stream:
             json.dump(state, stream, indent=1)
             stream.flush()
@@ -109,13 +111,24 @@ def save(run: Path, checkpoint: Checkpoint, metadata: dict[str, str], keep: int)
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, newest first."""
+    """The checkpoint folders of a run, the one written last first.
+
+    By when they were written, not by epoch: a run may have gone back to an earlier one.
+    """
     found = []
     for path in run.iterdir() if run.is_dir() else ():
         match = _NAME.fullmatch(path.name)
         if match and path.is_dir():
-            found.append((int(match[1]), int(match[2] or 0), path))
+            found.append((_serial(path), int(match[1]), int(match[2] or 0), path))
     return [path for *_, path in sorted(found, reverse=True)]
+
+
+def _serial(path: Path) -> int:
+    """Number of a checkpoint in the order of writing; 0 where it cannot be read."""
+    try:
+        return int(json.loads((path / STATE).read_text())["serial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def load(path: Path) -> Checkpoint:
@@ -159,9 +172,9 @@ def find(target: str | Path, notice: Callable[[str], None]) -> Checkpoint:
         CheckpointError: there is none, or none that is whole.
     """
     target = Path(target)
-    if _NAME.fullmatch(target.name) and (target / STATE).parent.is_dir():
+    if _NAME.fullmatch(target.name) and target.is_dir():
         listed = list_checkpoints(target.parent)
-        candidates = listed[listed.index(target) :] if target in listed else [target]
+        candidates = listed[listed.index(target) :]
     elif target.is_dir():
         candidates = list_checkpoints(target)
     else:

@@ -1,7 +1,7 @@
 """Further processes of a data-parallel run on one CPU machine, started by the first.
 
-Paddle's eager CPU kernels use little more than one thread. Two processes with half of the batch each
-use two cores, and compute what one process would that accumulates the two halves.
+Paddle's eager CPU kernels use little more than one thread. Two processes with half of the batch
+each use two cores, and compute what one process would that accumulates the two halves.
 """
 
 from __future__ import annotations

@@ -1,0 +1,12 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for tiny_runs
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory):
+    """A folder that the generated pictures are kept in for all tests."""
+    return tmp_path_factory.mktemp("demo_data")
