@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -431,3 +436,56 @@ def test_wrong_arguments_are_named(arguments, options, error, message):
 def test_wrong_arguments_of_multilevel_are_named(arguments, options, error, message):
     with pytest.raises(error, match=message):
         htc_ops.multilevel_roi_align(*arguments, **options)
+
+
+TARGET_SCRIPT = """
+import sys
+import numpy as np, paddle, htc_ops
+from htc_ops import _library
+assert _library.cpu_target() == "portable"
+data = np.load(sys.argv[1])
+features = [paddle.to_tensor(data[f"f{level}"]) for level in range(4)]
+for feature in features:
+    feature.stop_gradient = False
+boxes, boxes_num = paddle.to_tensor(data["boxes"]), paddle.to_tensor(data["boxes_num"])
+pooled = htc_ops.multilevel_roi_align(features, boxes, boxes_num, 7, [4, 8, 16, 32])
+pooled.backward(paddle.to_tensor(data["sent"]))
+np.savez(sys.argv[2], pooled=pooled.numpy(), **{f"g{i}": f.grad for i, f in enumerate(features)})
+"""
+
+
+def test_the_portable_kernels_agree(tmp_path):
+    boxes = boxes_in_picture(60, (128, 160), 4, 150)
+    features = feature_pyramid((128, 160), channels=3)
+    boxes_num = np.int32([len(boxes)])
+    pooled, sent, received = gradient(
+        lambda *features: htc_ops.multilevel_roi_align(
+            list(features), tensor(boxes), tensor(boxes_num), 7, STRIDES
+        ),
+        [tensor(f) for f in features],
+    )
+    data = {f"f{level}": feature for level, feature in enumerate(features)}
+    data |= {"boxes": boxes, "boxes_num": boxes_num, "sent": sent.astype("float32")}
+    np.savez(tmp_path / "in.npz", **data)
+    command = [sys.executable, "-c", TARGET_SCRIPT, tmp_path / "in.npz", tmp_path / "out.npz"]
+    root = str(Path(htc_ops.__file__).parents[1])
+    environment = os.environ | {"HTC_OPS_TARGET": "portable", "PYTHONPATH": root}
+    subprocess.run(command, env=environment, check=True)
+    results = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(results["pooled"], pooled, rtol=0, atol=2e-6)
+    for level in range(4):
+        np.testing.assert_allclose(results[f"g{level}"], received[level], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow  # 4.3 GB, twice with the gradient
+def test_maps_of_more_than_two_to_the_31_elements():
+    x = paddle.zeros([1, 33, 8192, 8192], "bfloat16")  # 2.2e9
+    x[:, 32, 8191, 8184:] = 3
+    x.stop_gradient = False
+    boxes = tensor(np.float32([[8184, 8191, 8192, 8192]]))
+    pooled = htc_ops.roi_align(x, boxes, tensor([1], "int32"), 1)
+    assert pooled.astype("float32")[0, :, 0, 0].numpy().tolist() == [0] * 32 + [3]
+    (received,) = paddle.grad(pooled, [x], paddle.ones_like(pooled))
+    assert float(received[0, 32, 8191, 8184:].astype("float32").sum()) == 1
+    assert float(received[0, 31, 8191, 8184:].astype("float32").sum()) == 1
+    assert float(received[0, 32, :8].astype("float32").abs().sum()) == 0
