@@ -18,7 +18,7 @@ from htc.engine.setup import prepare_threads
 EPILOG = """\
 examples:
   python -m htc.infer -o weights=output/htc_demo output/demo_data/*/val --output found
-  python -m htc.infer -c htc_r50_fpn_1x_coco -o weights=htc_r50.pth a.jpg 'more/*.png' --output found
+  python -m htc.infer -c htc_r50_fpn_1x_coco -o weights=r50.pth a.jpg "more/*.png" --output found
 """
 
 
