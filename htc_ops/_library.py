@@ -128,7 +128,11 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
         outputs=results,
         attrs=attributes,
     )
-    return list(results.values())
+    if differentiable:
+        return list(results.values())
+    # A program in training starts its search for gradients at what it returns, without asking
+    # whether these stop there: it must not meet this operator first.
+    return [paddle.assign(result) for result in results.values()]
 
 
 def _as_list(result) -> list:
