@@ -16,6 +16,7 @@
 #define HTC_TARGET_SOURCE "cpu/match_anchors_cpu.cpp"
 #include "cpu/foreach_target.h"
 #include "cpu/simd.h"
+#include "cpu/simd_boxes.h"
 
 namespace htc::cpu::HTC_TARGET {
 namespace match {
@@ -119,19 +120,13 @@ template <typename T>
 HTC_INLINE void load_block(const T* anchors, Block<T>& block) {
   const Vec<T> infinity = broadcast(std::numeric_limits<T>::infinity());
   for (int i = 0; i < kBlock; i += kLanes<T>) {
-    const T* source = anchors + 4 * i;
-    const Vec<T> a = load(source), b = load(source + kLanes<T>);
-    const Vec<T> c = load(source + 2 * kLanes<T>), d = load(source + 3 * kLanes<T>);
-    const Vec<T> x_ab = even_lanes<T>(a, b), x_cd = even_lanes<T>(c, d);
-    const Vec<T> y_ab = odd_lanes<T>(a, b), y_cd = odd_lanes<T>(c, d);
-    const Vec<T> x1 = even_lanes<T>(x_ab, x_cd), x2 = odd_lanes<T>(x_ab, x_cd);
-    const Vec<T> y1 = even_lanes<T>(y_ab, y_cd), y2 = odd_lanes<T>(y_ab, y_cd);
-    const Vec<T> area = (x2 - x1) * (y2 - y1);
+    const Box<Vec<T>> rows = load_rows<T>(anchors + 4 * i);
+    const Vec<T> area = (rows.x2 - rows.x1) * (rows.y2 - rows.y1);
     const Mask<T> finite = area - area == broadcast(T(0));  // as load_box_or_none
-    store(block.x1 + i, finite ? x1 : infinity);
-    store(block.y1 + i, finite ? y1 : infinity);
-    store(block.x2 + i, finite ? x2 : -infinity);
-    store(block.y2 + i, finite ? y2 : -infinity);
+    store(block.x1 + i, finite ? rows.x1 : infinity);
+    store(block.y1 + i, finite ? rows.y1 : infinity);
+    store(block.x2 + i, finite ? rows.x2 : -infinity);
+    store(block.y2 + i, finite ? rows.y2 : -infinity);
     store(block.area + i, finite ? area : broadcast(T(0)));
   }
 }

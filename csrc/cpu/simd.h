@@ -102,6 +102,33 @@ HTC_INLINE Vec<T> odd_lanes(Vec<T> a, Vec<T> b) {
   return every_second_lane<T, 1>(a, b);
 }
 
+// The lanes of a and b in turn (a0, b0, a1, b1, ...): the lower half of them, and the upper.
+template <typename T, int kFirst>
+HTC_INLINE Vec<T> zip_lanes(Vec<T> a, Vec<T> b) {
+  constexpr int i = kFirst, n = kLanes<T>;
+  if constexpr (n == 2) {
+    return HTC_SHUFFLE(Mask<T>, a, b, i, n + i);
+  } else if constexpr (n == 4) {
+    return HTC_SHUFFLE(Mask<T>, a, b, i, n + i, i + 1, n + i + 1);
+  } else if constexpr (n == 8) {
+    return HTC_SHUFFLE(Mask<T>, a, b, i, n + i, i + 1, n + i + 1, i + 2, n + i + 2, i + 3,
+                       n + i + 3);
+  } else {
+    static_assert(n == 16, "write out the lanes of this width");
+    return HTC_SHUFFLE(Mask<T>, a, b, i, n + i, i + 1, n + i + 1, i + 2, n + i + 2, i + 3,
+                       n + i + 3, i + 4, n + i + 4, i + 5, n + i + 5, i + 6, n + i + 6, i + 7,
+                       n + i + 7);
+  }
+}
+template <typename T>
+HTC_INLINE Vec<T> zip_low(Vec<T> a, Vec<T> b) {
+  return zip_lanes<T, 0>(a, b);
+}
+template <typename T>
+HTC_INLINE Vec<T> zip_high(Vec<T> a, Vec<T> b) {
+  return zip_lanes<T, kLanes<T> / 2>(a, b);
+}
+
 // a * b + c, rounded once where the target can and twice beneath. Not for geometry that must round
 // as the oracle does.
 HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
