@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "htc/workspace.h"
 #include "htc/ops/mask_targets.h"
 #include "htc/parallel.h"
+#include "htc/workspace.h"
 
 #define HTC_TARGET_SOURCE "cpu/mask_targets_cpu.cpp"
 #include "cpu/foreach_target.h"

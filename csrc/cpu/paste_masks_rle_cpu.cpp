@@ -8,10 +8,10 @@
 #include <atomic>
 #include <cstdint>
 
-#include "htc/workspace.h"
 #include "htc/ops/paste_masks.h"
 #include "htc/parallel.h"
 #include "htc/rle_code.h"
+#include "htc/workspace.h"
 
 #define HTC_TARGET_SOURCE "cpu/paste_masks_rle_cpu.cpp"
 #include "cpu/foreach_target.h"

@@ -114,7 +114,7 @@ std::vector<paddle::Tensor> roi_align_forward(const std::vector<paddle::Tensor>&
                                             scales, canonical_size, sampling_ratio, aligned);
   const paddle::Tensor counts = checked_counts(boxes_num, shape.num_rois);
   auto pooled = new_tensor({shape.num_rois, shape.channels, pooled_height, pooled_width},
-                              features[0].dtype(), boxes.place());
+                           features[0].dtype(), boxes.place());
   dispatch_dtype(features[0].dtype(), [&](auto example) {
     using P = decltype(example);
     using T = typename Storage<P>::type;
