@@ -27,6 +27,18 @@ def any_of(flag: bool, world: int) -> bool:
     return bool(total.item() > 0)
 
 
+@paddle.no_grad()
+def average(tensors: list, world: int) -> None:
+    """Replace float tensors by their mean over the processes, in one message."""
+    if world == 1 or not tensors:
+        return
+    flat = paddle.concat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    parts = paddle.split(flat / world, [tensor.size for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.set_value(part.reshape(tensor.shape))
+
+
 def gather(value: Any, world: int) -> list:
     """The value of each process, in the order of ranks, in every process."""
     if world == 1:

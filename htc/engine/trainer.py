@@ -69,6 +69,7 @@ class Trainer:
         decay = config.train.ema_decay
         self.average = AveragedWeights(self.model, decay) if decay else None
         self.parallel = paddle.DataParallel(self.model) if world > 1 else self.model
+        self._statistics = _running_statistics(self.model) if world > 1 else []
         self.loader = train_loader(config, self.dataset, rank, world, semantic)
         self.position = Position(world=world, fingerprint=self._fingerprint())
         self.evaluation: Evaluation | None = None
@@ -201,6 +202,7 @@ class Trainer:
         self.optimizer.set_lr(rate)
         self.precision.step(self.optimizer)
         self.optimizer.clear_grad()
+        processes.average(self._statistics, self.world)
         self.position.step += 1
         if self.average is not None:
             self.average.update(self.model)
@@ -286,3 +288,10 @@ class Trainer:
             "train.accumulate": config.train.accumulate,
             "runtime.seed": config.runtime.seed,
         }
+
+
+def _running_statistics(model) -> list:
+    """The means and variances that batch norm layers collect in training."""
+    layers = (layer for layer in model.sublayers() if isinstance(layer, paddle.nn.BatchNorm2D))
+    moving = [layer for layer in layers if not layer._use_global_stats]
+    return [tensor for layer in moving for tensor in (layer._mean, layer._variance)]

@@ -1,0 +1,86 @@
+"""Several processes train as one that accumulates, and share an evaluation."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_runs import command, tiny_overrides
+
+from htc.engine import checkpoints
+from htc.engine.progress import read_metrics
+
+# Twelve steps of two pictures.
+COMMON = ("train.epochs=4", "train.steps=[3]", "eval.overlays=0")
+
+
+def run(folder, data, *overrides, resume=False):
+    overrides = tiny_overrides(folder, *COMMON, *overrides, data=data)
+    done = command("htc.train", *["--resume"] * resume, "-o", *overrides)
+    logs = [path.read_text() for path in (folder / "htc_demo").glob("process*.log")]
+    assert done.returncode == 0, done.stderr[-2000:] + "\n".join(logs)[-2000:]
+    return folder / "htc_demo"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, demo_data):
+    """Run folders of two processes with a picture each, and of one that accumulates two."""
+    folder = tmp_path_factory.mktemp("pair")
+    # With statistics of the batch the two would differ: a batch is one picture in both, but the
+    # stored statistics are averaged over processes and follow one another in accumulation.
+    common = ("data.batch_size=1", "model.backbone.norm_eval=true")
+    two = run(folder / "two", demo_data, *common, "runtime.processes=2")
+    one = run(folder / "one", demo_data, *common, "train.accumulate=2")
+    return two, one
+
+
+def test_two_processes_train_as_one_that_accumulates(pair):
+    two, one = (checkpoints.load(checkpoints.list_checkpoints(folder)[0]) for folder in pair)
+    assert two.position.step == one.position.step == 12
+    for name, expected in one.weights.items():
+        np.testing.assert_allclose(two.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
+    moved = [n for n in one.velocity if np.abs(one.velocity[n]).max() > 0]
+    assert len(moved) > 50
+
+
+def test_each_picture_is_evaluated_once(pair):
+    two, one = ([e for e in read_metrics(f / "metrics.jsonl") if e["kind"] == "eval"] for f in pair)
+    assert len(two) == len(one) == 1
+    for name in ("box_AP", "mask_AP", "box_AP50"):
+        assert two[0][name] == pytest.approx(one[0][name], abs=1e-4)
+
+
+def test_statistics_of_batches_are_shared(tmp_path, demo_data):
+    overrides = ("data.batch_size=1", "runtime.processes=2", "eval.at_end=false")
+    stop = ("train.epochs=1",)
+    whole = run(tmp_path / "whole", demo_data, *overrides, "train.snapshot_iterations=1", *stop)
+    # Resumed from within the epoch: both processes begin with what the first one saved.
+    parts = tmp_path / "parts" / "htc_demo"
+    parts.mkdir(parents=True)
+    (whole / "0-2").rename(parts / "0-2")
+    run(tmp_path / "parts", demo_data, *overrides, *stop, resume=True)
+    ours, theirs = checkpoints.load(whole / "1"), checkpoints.load(parts / "1")
+    for name, expected in ours.weights.items():
+        np.testing.assert_array_equal(theirs.weights[name], expected, err_msg=name)
+
+
+def test_a_picture_without_instances_in_one_process_does_not_hang(tmp_path, demo_data):
+    run(tmp_path / "first", demo_data, "train.epochs=1", "eval.at_end=false")  # makes the data
+    (source,) = demo_data.glob("v*-64px-6+3")
+    content = json.loads((source / "annotations/instances_train.json").read_text())
+    lonely = content["images"][0]["id"]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != lonely]
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    folder = run(
+        tmp_path / "run",
+        demo_data,
+        "data.kind=coco",
+        f"data.root={source}",
+        "data.train.images=train",
+        f"data.train.annotations={tmp_path / 'train.json'}",
+        "data.train.semantic=semantic/train",
+        "data.skip_empty=false",
+        "data.batch_size=1",
+        "train.epochs=1",
+        "runtime.processes=2",
+    )
+    assert [e["step"] for e in read_metrics(folder / "metrics.jsonl")] == [1, 2, 3]
