@@ -3,3 +3,7 @@
 
 class DatasetError(ValueError):
     """A fault in a data set: names the file, the picture, what was expected and what came."""
+
+
+class ChannelError(DatasetError):
+    """A semantic map of several channels."""

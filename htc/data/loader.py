@@ -29,9 +29,7 @@ class Loader:
         workers: loading processes; 0 loads in this one.
     """
 
-    def __init__(
-        self, make: BatchMaker, order: Callable[[int], list[list[int]]], workers: int = 0
-    ):
+    def __init__(self, make: BatchMaker, order: Callable[[int], list[list[int]]], workers: int = 0):
         if workers < 0:
             raise ValueError(f"workers: expected 0 or more, got {workers}")
         self.make = make

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from htc.data.errors import DatasetError
+from htc.data.errors import ChannelError, DatasetError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 
@@ -72,21 +72,23 @@ def picture_size(path: str | Path, name: str = "picture") -> tuple[int, int, int
     with _opened(path, name) as image:
         width, height = image.size
         orientation = _orientation(image)
-    return (width, height, orientation) if orientation in _SIDEWAYS else (height, width, orientation)
+    return (
+        (width, height, orientation) if orientation in _SIDEWAYS else (height, width, orientation)
+    )
 
 
 def read_label_map(path: str | Path, name: str = "picture") -> np.ndarray:
     """A semantic map: [H, W] uint8, the class of each pixel; of palette files the index.
 
     Raises:
-        DatasetError: no such file, damaged, more than one channel, labels above 255.
+        DatasetError: no such file, damaged, labels above 255; ChannelError: several channels.
     """
     name = f"semantic map of {name}"
     with _opened(path, name) as image:
         image.load()
         channels = len(image.getbands())
         if channels != 1:
-            raise DatasetError(
+            raise ChannelError(
                 f"{name}: {path}: expected one channel of class ids, got {channels} ({image.mode});"
                 " save ids, not colours"
             )

@@ -10,6 +10,7 @@ ERROR, DROPPED, WARNING, NOTE = "error", "left out", "warning", "note"
 # Kind: (severity, how the table calls it). An error stops training; what is "left out" is trained
 # without; a warning is worth a look; a note alone leaves the exit code 0.
 KINDS = {
+    "class count": (ERROR, "another number of classes than num_classes"),
     "malformed entry": (ERROR, "entries of the json with missing or unusable fields"),
     "duplicate picture id": (ERROR, "pictures with an id that was used before"),
     "duplicate category": (ERROR, "categories with an id or a name that was used before"),

@@ -58,8 +58,10 @@ class Worker:
         if error is None:
             return self.slots[slot].read(message)
         kind, text = error
-        raise DatasetError(text) if kind == "DatasetError" else RuntimeError(
-            f"loading process {self.number} failed:\n{text}"
+        raise (
+            DatasetError(text)
+            if kind == "DatasetError"
+            else RuntimeError(f"loading process {self.number} failed:\n{text}")
         )
 
     def skip(self) -> None:
