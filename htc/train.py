@@ -68,7 +68,7 @@ def train(options: argparse.Namespace, arguments: list[str] | None = None) -> in
         return 0
     folder = Path(config.runtime.output) / config.name
     arguments = sys.argv[1:] if arguments is None else arguments
-    with siblings.started(config.runtime.processes, "htc.train", arguments, folder):
+    with siblings.started(siblings.wanted(config.runtime), "htc.train", arguments, folder):
         return _start(config, options, folder)
 
 

@@ -12,9 +12,27 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
+from htc.config.run_schema import RuntimeConfig
+
 RANK, WORLD = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"
+
+
+def wanted(runtime: RuntimeConfig) -> int:
+    """Processes to start: runtime.processes on a CPU; on a GPU one, which is faster than several.
+
+    Paddle itself cannot be asked: it must be imported after this.
+    """
+    if runtime.device == "cpu":
+        return runtime.processes
+    try:
+        metadata.distribution("paddlepaddle-gpu")
+    except metadata.PackageNotFoundError:
+        return runtime.processes
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return runtime.processes if hidden or not Path("/dev/nvidiactl").exists() else 1
 
 
 def launched() -> bool:
@@ -43,6 +61,7 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
         "PADDLE_DISTRI_BACKEND": "gloo",
         "PADDLE_MASTER": endpoints[0],
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "GLOG_minloglevel": os.environ.get("GLOG_minloglevel", "2"),  # not how they found each other
     }
     os.environ.update(shared)
     siblings = []
