@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import paddle
 
 from htc_ops import _checks as checks
@@ -80,8 +82,7 @@ def paste_masks_rle(masks, boxes, image_size, threshold=0.5, as_tensors=False):
     text, ends = codes.numpy().tobytes(), offsets.numpy().tolist()
     size = [attributes["height"], attributes["width"]]
     return [
-        {"size": list(size), "counts": text[start:end]}
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        {"size": list(size), "counts": text[start:end]} for start, end in itertools.pairwise(ends)
     ]
 
 
