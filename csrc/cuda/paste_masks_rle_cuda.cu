@@ -63,8 +63,9 @@ struct PastedMask {
       y = next;
     }
     if (!state) return;
-    const bool goes_on = meet && (x + 1 == shape.width || (x + 1 < axes.x.end && inside(x + 1, 0)));
-    if (!goes_on) emit(base + ys.end);
+    const bool last_of_all = x + 1 == shape.width && ys.end == shape.height;
+    const bool goes_on = meet && x + 1 < axes.x.end && inside(x + 1, 0);
+    if (!last_of_all && !goes_on) emit(base + ys.end);
   }
 };
 
