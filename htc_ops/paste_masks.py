@@ -55,6 +55,7 @@ def paste_masks_rle(masks, boxes, image_size, threshold=0.5, as_tensors=False):
     The codes are those of pycocotools.mask.encode on each bitmap of `paste_masks`, byte for byte.
     Time grows with the columns of the boxes and memory with the masks and the codes; neither with
     the area of the picture. (pycocotools counts pixels in 32 bits; here they are counted in 64.)
+    On a GPU the call waits twice, for the number of changes and for the length of the codes.
 
     Args:
         masks, boxes, image_size, threshold: as for paste_masks.

@@ -93,19 +93,6 @@ void set_segments(const T* mask, const PasteMasksShape& shape, const PasteAxis& 
   }
 }
 
-// The first pixel of segment k that is as its last pixel is, where its first pixel is not.
-template <typename T>
-HTC_INLINE int64_t change_within(const PasteAxis& ys, const Segments<T>& segments, int64_t k,
-                                 T upper, T lower, T threshold, bool last_inside) {
-  const double cell = segments.cells[k];
-  const double guess = static_cast<double>((threshold - upper) / (lower - upper));
-  const int64_t low = segments.starts[k] + 1, high = segments.starts[k + 1] - 1;
-  return first_where(low, high, ys.pixel_near(cell + guess, low, high), [&](int64_t y) {
-    const T weight = static_cast<T>(ys.position(y) - cell);
-    return (paste_mix(upper, lower, weight) >= threshold) == last_inside;
-  });
-}
-
 template <typename T>
 int64_t rle_of_mask(const T* mask, const double* box, const PasteMasksShape& shape, T threshold,
                     void* block, uint8_t* code, int64_t capacity) {
@@ -150,8 +137,9 @@ int64_t rle_of_mask(const T* mask, const double* box, const PasteMasksShape& sha
         if (within >> bit & 1) {
           const T upper = paste_mix(upper_first[k], upper_second[k], sample.weight);
           const T lower = paste_mix(lower_first[k], lower_second[k], sample.weight);
-          writer.change(column + change_within(ys, segments, k, upper, lower, threshold,
-                                               (lasts >> bit & 1) != 0));
+          writer.change(column + paste_change(ys, segments.cells[k], upper, lower, threshold,
+                                              segments.starts[k] + 1, segments.starts[k + 1] - 1,
+                                              (lasts >> bit & 1) != 0));
         }
       }
     }

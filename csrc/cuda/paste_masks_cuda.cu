@@ -1,28 +1,11 @@
 #include "cuda/cuda_launch.h"
-#include "cuda/paste_axes.h"
+#include "cuda/paste_device.h"
 #include "htc/ops/paste_masks.h"
 
 namespace htc::cuda {
 namespace {
 
 constexpr int kChunk = 16;  // pixels a thread: one 16-byte store
-
-template <typename T>
-__device__ T cell_or_zero(const T* __restrict__ mask, const PasteMasksShape& shape, int64_t row,
-                          int64_t column) {
-  const bool inside =
-      row >= 0 && row < shape.mask_height && column >= 0 && column < shape.mask_width;
-  return inside ? mask[row * shape.mask_width + column] : T(0);
-}
-
-// Rows outside the mask are zeros as a whole, also where the columns hold a NaN.
-template <typename T>
-__device__ T mixed_row(const T* __restrict__ mask, const PasteMasksShape& shape, int64_t row,
-                       const PasteSample<T>& x) {
-  if (row < 0 || row >= shape.mask_height) return T(0);
-  return paste_mix(cell_or_zero(mask, shape, row, x.cell),
-                   cell_or_zero(mask, shape, row, int64_t{x.cell} + 1), x.weight);
-}
 
 // A thread writes 16 pixels of the result, which may cross into another row or picture.
 template <typename T>

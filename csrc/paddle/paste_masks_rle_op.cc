@@ -54,14 +54,68 @@ std::vector<paddle::Tensor> on_cpu(const PasteInput& input, double threshold) {
   return {codes, offsets};
 }
 
+#if defined(HTC_WITH_CUDA)
+// Sums of the values before each and of all: on the host, which must know the last to make room.
+paddle::Tensor offsets_of(const paddle::Tensor& values) {
+  const paddle::Tensor on_host = values.copy_to(paddle::CPUPlace(), /*blocking=*/true);
+  const int64_t count = values.numel();
+  paddle::Tensor offsets = new_cpu_tensor(count + 1, paddle::DataType::INT64);
+  const int64_t* value = on_host.data<int64_t>();
+  int64_t* offset = offsets.data<int64_t>();
+  offset[0] = 0;
+  for (int64_t n = 0; n < count; ++n) offset[n + 1] = offset[n] + value[n];
+  return offsets;
+}
+
+template <typename T>
+std::vector<paddle::Tensor> on_gpu(const PasteInput& input, double threshold) {
+  const PasteMasksShape& shape = input.shape;
+  const auto place = input.masks.place();
+  const auto allocate = [&](int64_t count, paddle::DataType dtype) {
+    return new_tensor({count}, dtype, place);
+  };
+  void* stream = static_cast<void*>(input.masks.stream());
+  paddle::Tensor workspace =
+      allocate(cuda::paste_masks_workspace_bytes(shape), paddle::DataType::UINT8);
+  paddle::Tensor sizes = allocate(shape.num_masks, paddle::DataType::INT64);
+  if (shape.num_masks == 0) {
+    return {allocate(0, paddle::DataType::UINT8),
+            offsets_of(sizes).copy_to(place, /*blocking=*/true)};
+  }
+  void* block = static_cast<void*>(workspace.data<uint8_t>());
+  check_cuda(cuda::paste_masks_rle_count(input.masks.data<T>(), input.boxes.data<double>(), shape,
+                                         threshold, block, sizes.data<int64_t>(), stream),
+             kOp);
+  const paddle::Tensor change_sums = offsets_of(sizes);
+  const paddle::Tensor change_offsets = change_sums.copy_to(place, /*blocking=*/true);
+  paddle::Tensor places =
+      allocate(change_sums.data<int64_t>()[shape.num_masks], paddle::DataType::INT64);
+  check_cuda(cuda::paste_masks_rle_places(input.masks.data<T>(), shape, threshold, block,
+                                          change_offsets.data<int64_t>(), places.data<int64_t>(),
+                                          sizes.data<int64_t>(), stream),
+             kOp);
+  const paddle::Tensor code_sums = offsets_of(sizes);
+  const paddle::Tensor code_offsets = code_sums.copy_to(place, /*blocking=*/true);
+  paddle::Tensor codes =
+      allocate(code_sums.data<int64_t>()[shape.num_masks], paddle::DataType::UINT8);
+  check_cuda(
+      cuda::paste_masks_rle_write(shape, change_offsets.data<int64_t>(), places.data<int64_t>(),
+                                  code_offsets.data<int64_t>(), codes.data<uint8_t>(), stream),
+      kOp);
+  return {codes, code_offsets};
+}
+#endif
+
 }  // namespace
 
 std::vector<paddle::Tensor> paste_masks_rle(const paddle::Tensor& masks,
                                             const paddle::Tensor& boxes, int64_t height,
                                             int64_t width, const std::string& threshold) {
   const PasteInput input = paste_input(masks, boxes, height, width, kOp);
-  PD_CHECK(masks.is_cpu(), kOp, ": no CUDA kernel yet, pass CPU tensors");
-  HTC_DISPATCH_FLOATING(input.masks.dtype(), kOp, {  //
+  HTC_DISPATCH_FLOATING(input.masks.dtype(), kOp, {
+#if defined(HTC_WITH_CUDA)
+    if (masks.is_gpu()) return on_gpu<scalar_t>(input, real(threshold));
+#endif
     return on_cpu<scalar_t>(input, real(threshold));
   });
   return {};

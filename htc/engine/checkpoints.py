@@ -89,7 +89,7 @@ def save(run: Path, checkpoint: Checkpoint, metadata: dict[str, str], keep: int)
         write_weights(partial / TRAINING, tensors, {"format": FORMAT})
         files = {name: _identity(partial / name) for name in (WEIGHTS, TRAINING)}
         position = asdict(checkpoint.position)
-        serial = 1 + max((_serial(path) for path in list_checkpoints(run)), default=0)
+        serial = 1 + max((_serial(path) or 0 for path in list_checkpoints(run)), default=0)
         state = {"format": FORMAT, "serial": serial, "position": position, "files": files}
         with (partial / STATE).open("w") as stream:
             json.dump(state, stream, indent=1)
@@ -105,7 +105,8 @@ def save(run: Path, checkpoint: Checkpoint, metadata: dict[str, str], keep: int)
         _sync(run)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for old in list_checkpoints(run)[keep:]:
+    whole = [path for path in list_checkpoints(run) if _serial(path) is not None]
+    for old in whole[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -119,16 +120,19 @@ def list_checkpoints(run: Path) -> list[Path]:
     for path in run.iterdir() if run.is_dir() else ():
         match = _NAME.fullmatch(path.name)
         if match and path.is_dir():
-            found.append((_serial(path), int(match[1]), int(match[2] or 0), path))
+            serial = _serial(path)
+            # One that cannot be read comes first, so that it is noticed when a run is resumed.
+            key = float("inf") if serial is None else serial
+            found.append((key, int(match[1]), int(match[2] or 0), path))
     return [path for *_, path in sorted(found, reverse=True)]
 
 
-def _serial(path: Path) -> int:
-    """Number of a checkpoint in the order of writing; 0 where it cannot be read."""
+def _serial(path: Path) -> int | None:
+    """Number of a checkpoint in the order of writing; None where it cannot be read."""
     try:
         return int(json.loads((path / STATE).read_text())["serial"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return None
 
 
 def load(path: Path) -> Checkpoint:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +127,13 @@ def format_seconds(seconds: float) -> str:
 class MetricsFile:
     """metrics.jsonl: one JSON object a line, of kind "train" or "eval"."""
 
-    def __init__(self, folder: Path, resume_step: int | None = None):
-        """Begins a new file, or goes on with one, without what was written after `resume_step`."""
+    def __init__(self, folder: Path, resume_step: int | None = None, writers: Sequence = ()):
+        """Begins a new file, or goes on with one, without what was written after `resume_step`.
+
+        Args:
+            writers: get the numbers, too (see htc.engine.writers).
+        """
+        self.writers = writers
         self.path = folder / METRICS
         kept = [] if resume_step is None else read_metrics(self.path)
         lines = [json.dumps(entry) + "\n" for entry in kept if entry["step"] <= resume_step]
@@ -137,6 +143,13 @@ class MetricsFile:
         entry = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
         with self.path.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
+        for writer in self.writers:
+            for name, value in values.items():
+                writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
 
 
 def read_metrics(path: Path) -> list[dict]:

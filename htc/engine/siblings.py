@@ -61,8 +61,11 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
         "PADDLE_DISTRI_BACKEND": "gloo",
         "PADDLE_MASTER": endpoints[0],
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-        "GLOG_minloglevel": os.environ.get("GLOG_minloglevel", "2"),  # not how they found each other
+        "GLOG_minloglevel": os.environ.get(
+            "GLOG_minloglevel", "2"
+        ),  # not how they found each other
     }
+    os.environ.setdefault("GLOG_minloglevel", "2")  # noqa: SIM112 (no lines on how they met)
     os.environ.update(shared)
     siblings = []
     logs.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from htc.engine.precision import Precision
 from htc.engine.progress import Meter, MetricsFile, log_line, progress_bar
 from htc.engine.randomness import seed_all
 from htc.engine.signals import StopRequest
+from htc.engine.writers import open_writers
 from htc.schedule import learning_rate
 
 logger = logging.getLogger("htc")
@@ -132,8 +134,9 @@ class Trainer:
         train, position = self.config.train, self.position
         if self.rank == 0:
             resumed = position.step if self._saved_step is not None else None
-            self.metrics = MetricsFile(self.run, resumed)
-        with self.loader:
+            writers = open_writers(self.config.runtime, self.run)
+            self.metrics = MetricsFile(self.run, resumed, writers)
+        with self.loader, contextlib.closing(self.metrics or contextlib.ExitStack()):
             while position.epoch < train.epochs:
                 if not self._train_epoch(stop):
                     self.save()

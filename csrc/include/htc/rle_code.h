@@ -13,6 +13,18 @@
 
 namespace htc {
 
+// Calls write(index, character) for every character of a number and returns how many there are.
+template <typename Write>
+HTC_HOST_DEVICE HTC_INLINE int64_t rle_number(int64_t number, const Write& write) {
+  for (int64_t index = 0;; ++index) {
+    const int64_t group = number & 31;
+    number >>= 5;
+    const bool done = number == ((group & 16) != 0 ? -1 : 0);
+    write(index, static_cast<uint8_t>(48 + group + (done ? 0 : 32)));
+    if (done) return index + 1;
+  }
+}
+
 class RleWriter {
  public:
   // Characters beyond `capacity` are counted and not written: a writer of capacity 0 measures.
@@ -40,21 +52,12 @@ class RleWriter {
   HTC_HOST_DEVICE HTC_INLINE void end_run(int64_t at) {
     const int64_t run = at - start_;
     start_ = at;
-    put(runs_ > 2 ? run - before_last_ : run);
+    length_ += rle_number(runs_ > 2 ? run - before_last_ : run, [this](int64_t index, uint8_t c) {
+      if (length_ + index < capacity_) code_[length_ + index] = c;
+    });
     ++runs_;
     before_last_ = last_;
     last_ = run;
-  }
-
-  HTC_HOST_DEVICE HTC_INLINE void put(int64_t number) {
-    for (;;) {
-      const int64_t group = number & 31;
-      number >>= 5;
-      const bool done = number == ((group & 16) != 0 ? -1 : 0);
-      if (length_ < capacity_) code_[length_] = static_cast<uint8_t>(48 + group + (done ? 0 : 32));
-      ++length_;
-      if (done) return;
-    }
   }
 
   static constexpr int64_t kNone = -1;

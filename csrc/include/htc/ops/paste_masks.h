@@ -82,6 +82,20 @@ HTC_HOST_DEVICE HTC_INLINE T paste_mix(T first, T second, T weight) {
   return first + weight * (second - first);
 }
 
+// Between two rows of cells the value moves from `upper` to `lower` and never turns back, rounded
+// or not. Of the pixels [low, high] of such a segment, the first that is at or above the threshold
+// just as `high` is.
+template <typename T>
+HTC_HOST_DEVICE HTC_INLINE int64_t paste_change(const PasteAxis& axis, int32_t cell, T upper,
+                                                T lower, T threshold, int64_t low, int64_t high,
+                                                bool high_inside) {
+  const double at = cell + static_cast<double>((threshold - upper) / (lower - upper));
+  return first_where(low, high, axis.pixel_near(at, low, high), [&](int64_t pixel) {
+    const T weight = static_cast<T>(axis.position(pixel) - static_cast<double>(cell));
+    return (paste_mix(upper, lower, weight) >= threshold) == high_inside;
+  });
+}
+
 namespace cpu {
 
 // masks [N, mask_height, mask_width]; boxes [N, 4] xyxy pixels; threshold rounded to T. Writes
@@ -113,13 +127,31 @@ void paste_masks_rle(const T* masks, const double* boxes, const PasteMasksShape&
 #if defined(HTC_WITH_CUDA)
 namespace cuda {
 
+// Of all functions here, aligned to 16: some 64 bytes a mask.
 int64_t paste_masks_workspace_bytes(const PasteMasksShape& shape);
 
-// As on the CPU, with device pointers, queued on `stream` (a cudaStream_t); workspace and bitmaps
-// aligned to 16. Returns a cudaError_t.
+// As on the CPU, with device pointers, queued on `stream` (a cudaStream_t); bitmaps aligned to
+// 16. Returns a cudaError_t.
 template <typename T>
 int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape, double threshold,
                 void* workspace, uint8_t* bitmaps, void* stream);
+
+// The run-length codes in three steps, since the host must make room between them:
+//   1. changes[n]: how often the pixels of mask n change, in column order.
+//   2. With change_offsets [N + 1], the sums of those: the places of all changes, and the length of
+//      each code.
+//   3. With code_offsets [N + 1], the sums of those lengths: the codes.
+// The workspace is filled by the first and read by the second. T: float, double.
+template <typename T>
+int paste_masks_rle_count(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                          double threshold, void* workspace, int64_t* changes, void* stream);
+template <typename T>
+int paste_masks_rle_places(const T* masks, const PasteMasksShape& shape, double threshold,
+                           const void* workspace, const int64_t* change_offsets, int64_t* places,
+                           int64_t* lengths, void* stream);
+int paste_masks_rle_write(const PasteMasksShape& shape, const int64_t* change_offsets,
+                          const int64_t* places, const int64_t* code_offsets, uint8_t* codes,
+                          void* stream);
 
 }  // namespace cuda
 #endif
