@@ -134,7 +134,7 @@ def _picture_sizes(boxes, image_size, boxes_num):
 
 
 def _one_picture(height: float, width: float, dtype, device: str | None):
-    """Inputs for boxes that are all of one picture, however many: the last takes those left over."""
+    """Inputs for boxes that are all of one picture: the last one has all that are left."""
     size = paddle.to_tensor([[height, width]], dtype=dtype, place=device)
     return size, paddle.to_tensor([0], dtype="int64", place=device)
 
