@@ -21,21 +21,23 @@ def inputs(kind, count, num_gts):
 
 def paddle_composition(anchors, gts, positive, negative, min_positive):
     """The same rule as a Paddle user writes it; ties of low-quality matches go to the last too."""
-    area = (anchors[:, 2] - anchors[:, 0]) * (anchors[:, 3] - anchors[:, 1])
-    gt_area = (gts[:, 2] - gts[:, 0]) * (gts[:, 3] - gts[:, 1])
-    low = paddle.maximum(anchors[:, None, :2], gts[None, :, :2])
-    high = paddle.minimum(anchors[:, None, 2:], gts[None, :, 2:])
-    side = paddle.clip(high - low, min=0)  # [A, G, 2]
-    overlap = side[:, :, 0] * side[:, :, 1]
-    iou = overlap / paddle.clip(area[:, None] + gt_area - overlap, min=1e-6)  # [A, G]
-    max_iou, index = iou.max(axis=1), iou.argmax(axis=1)
+    # Ground truths first: Paddle reduces along the first axis tens of times faster.
+    x1, y1, x2, y2 = anchors.unbind(1)  # [A]
+    gx1, gy1, gx2, gy2 = gts.split(4, axis=1)  # [G, 1]
+    width = paddle.clip(paddle.minimum(x2, gx2) - paddle.maximum(x1, gx1), min=0)  # [G, A]
+    height = paddle.clip(paddle.minimum(y2, gy2) - paddle.maximum(y1, gy1), min=0)
+    overlap = width * height
+    union = (x2 - x1) * (y2 - y1) + (gx2 - gx1) * (gy2 - gy1) - overlap
+    iou = overlap / paddle.clip(union, min=1e-6)
+    max_iou, index = iou.max(axis=0), iou.argmax(axis=0)
     matched = paddle.full_like(index, -2)
     matched = paddle.where(max_iou < negative, paddle.full_like(index, -1), matched)
     matched = paddle.where(max_iou >= positive, index, matched)
-    best = iou.max(axis=0)  # [G]
-    takes = (iou == best) & (best >= min_positive)
-    last = (takes.astype("int64") * paddle.arange(1, len(gts) + 1)).max(axis=1) - 1
-    return paddle.where(last >= 0, last, matched), max_iou
+    best = iou.max(axis=1, keepdim=True)  # [G, 1]
+    takes = paddle.nonzero((iou == best) & (best >= min_positive)).numpy()  # few rows: gt, anchor
+    last = dict(takes[:, ::-1].tolist())  # of an anchor's ground truths
+    anchors_taken = paddle.to_tensor(list(last), dtype="int64")
+    return paddle.scatter(matched, anchors_taken, paddle.to_tensor(list(last.values()))), max_iou
 
 
 @pytest.mark.parametrize(("kind", "count", "num_gts"), SIZES)

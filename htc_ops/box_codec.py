@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import paddle
@@ -119,11 +120,24 @@ def _picture_sizes(boxes, image_size, boxes_num):
             raise ValueError("boxes_num: expected None where image_size is one (height, width)")
         if len(image_size) != 2:
             raise ValueError(f"image_size: expected (height, width), got {image_size}")
-        size = [[checks.check_real("image_size", side) for side in image_size]]
-        count = paddle.shape(boxes)[:1] if checks.is_symbolic(boxes) else [boxes.shape[0]]
-        return paddle.to_tensor(size, dtype=boxes.dtype), paddle.to_tensor(count, dtype="int64")
+        height, width = (checks.check_real("image_size", side) for side in image_size)
+        if checks.is_symbolic(boxes):
+            return _one_picture(height, width, boxes.dtype, None)
+        place = boxes.place
+        device = f"gpu:{place.gpu_device_id()}" if place.is_gpu_place() else "cpu"
+        return _kept_picture(height, width, boxes.dtype, device)
     checks.check_tensor("image_size", image_size, ("B", 2), checks.FLOATS)
     checks.check_same("image_size", image_size, "boxes", boxes)
     checks.check_boxes_num("boxes_num", boxes_num, "boxes", boxes)
     checks.check_length("boxes_num", boxes_num, image_size.shape[0], "one a row of image_size")
     return image_size, boxes_num
+
+
+def _one_picture(height: float, width: float, dtype, device: str | None):
+    """Inputs for boxes that are all of one picture: the last one has all that are left."""
+    size = paddle.to_tensor([[height, width]], dtype=dtype, place=device)
+    return size, paddle.to_tensor([0], dtype="int64", place=device)
+
+
+# Making two tensors takes longer than decoding the boxes of a picture.
+_kept_picture = functools.lru_cache(maxsize=16)(_one_picture)

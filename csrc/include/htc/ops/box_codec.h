@@ -58,8 +58,8 @@ namespace cpu {
 
 // decoded[r, k] = boxes[r] moved by deltas[r, k], clipped to [0, width] x [0, height] of its
 // picture. boxes [R, 4] xyxy; deltas, decoded [R, 4 * K]; image_sizes [B, 2] (height, width), null
-// when B is 0; boxes_num [B]: the first boxes_num[0] boxes are of picture 0, and so on; its sum is
-// R. NaN in, NaN out. T: float, double.
+// when B is 0; boxes_num [B]: the first boxes_num[0] boxes are of picture 0, and so on; the last
+// picture has the rest. NaN in, NaN out. T: float, double.
 template <typename T>
 void decode_boxes(const T* boxes, const T* deltas, const T* image_sizes, const int64_t* boxes_num,
                   const BoxCodecShape& shape, const BoxCodecNorm& norm, T* decoded);
