@@ -7,11 +7,11 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from htc.coco_metric import coco_ap
 from htc.config.run_schema import Config
 from htc.data import CocoDataset, test_loader
 from htc.detections import Detections
 from htc.engine import processes
-from htc.engine.ap import coco_ap
 from htc.engine.progress import progress_bar
 from htc.inference import detect
 

@@ -65,7 +65,7 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
             "GLOG_minloglevel", "2"
         ),  # not how they found each other
     }
-    os.environ.setdefault("GLOG_minloglevel", "2")  # noqa: SIM112 (no lines on how they met)
+    os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.update(shared)
     siblings = []
     logs.mkdir(parents=True, exist_ok=True)
