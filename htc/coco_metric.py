@@ -186,10 +186,10 @@ class _Truth:
             "area": entry.get("area"),
         }
         size = self.sizes[entry["image_id"]]
-        if self.metric == "box" or result["area"] is None and entry.get("segmentation") is None:
+        if self.metric == "box" or (result["area"] is None and entry.get("segmentation") is None):
             result["bbox"] = _box(entry, where)
         if result["area"] is None or self.metric == "mask":
-            if entry.get("segmentation") is not None:
+            if has_mask:
                 result["segmentation"] = _usable(entry["segmentation"], size, where)
             elif self.metric == "mask":
                 raise DatasetError(f"{where}: has no segmentation; box AP alone can be computed")

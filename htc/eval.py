@@ -85,21 +85,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _of_results(path: Path, config: Config):
+    from htc.coco_metric import read_results
     from htc.data import CocoDataset
     from htc.engine.evaluate import Evaluation, measure
 
-    try:
-        results = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--results: {path}: {error}") from None
-    needed = ("image_id", "category_id", "score")
-    if not isinstance(results, list) or not all(
-        isinstance(entry, dict) and all(key in entry for key in needed) for entry in results
-    ):
-        raise ConfigError(
-            f"--results: {path}: expected a list of detections with {', '.join(needed)} and bbox"
-            " or segmentation"
-        )
+    results = read_results(path)
     dataset = CocoDataset.from_config(config, "val")
     evaluation = Evaluation(results)
     key = {"box": "bbox", "mask": "segmentation"}

@@ -73,7 +73,9 @@ def read_annotations(
         instances = reader.by_picture.pop(picture.picture_id, [])
         if not instances:
             reader.problems.add("no instances", _where(picture))
-        boxes, labels, crowd, segmentations = zip(*instances, strict=True) if instances else ([],) * 4
+        boxes, labels, crowd, segmentations = (
+            zip(*instances, strict=True) if instances else ([],) * 4
+        )
         picture.boxes = np.array(boxes, np.float32).reshape(-1, 4)
         picture.labels = np.array(labels, np.int64)
         picture.crowd = np.array(crowd, bool)

@@ -68,13 +68,14 @@ def read_picture(path: str | Path, name: str = "picture") -> np.ndarray:
 
 
 def picture_size(path: str | Path, name: str = "picture") -> tuple[int, int, int]:
-    """(height, width, EXIF orientation) of the upright picture, from the file's header alone."""
+    """(height, width, EXIF orientation) of the upright picture, from the file's header."""
     with _opened(path, name) as image:
+        orientation = left = _orientation(image)
+        if image.format == "TIFF":
+            image.load()  # Pillow turns TIFF files by itself, in some versions while it decodes
+            left = _orientation(image)
         width, height = image.size
-        orientation = _orientation(image)
-    return (
-        (width, height, orientation) if orientation in _SIDEWAYS else (height, width, orientation)
-    )
+    return (width, height, orientation) if left in _SIDEWAYS else (height, width, orientation)
 
 
 def read_label_map(path: str | Path, name: str = "picture") -> np.ndarray:
