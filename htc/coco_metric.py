@@ -189,7 +189,7 @@ class _Truth:
         if self.metric == "box" or (result["area"] is None and entry.get("segmentation") is None):
             result["bbox"] = _box(entry, where)
         if result["area"] is None or self.metric == "mask":
-            if has_mask:
+            if entry.get("segmentation") is not None:
                 result["segmentation"] = _usable(entry["segmentation"], size, where)
             elif self.metric == "mask":
                 raise DatasetError(f"{where}: has no segmentation; box AP alone can be computed")

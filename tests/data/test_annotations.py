@@ -208,7 +208,7 @@ def test_semantic_maps_may_be_absent(folder):
     assert not data.has_semantic and data.semantic_notice == "data.train.semantic is not set"
     data = dataset(folder, "data.train.semantic=gone")
     assert not data.has_semantic and data.semantic_notice.endswith("there is no folder"
-                                                                   f" {folder.root / 'gone'}")  # fmt: skip
+                                                                   f" {folder.root / 'gone'}")  # fmt: skip  # noqa: E501
     assert data[0].semantic is None
 
 
