@@ -12,12 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from importlib import metadata
 from pathlib import Path
 
 from htc.config.run_schema import RuntimeConfig
 
 RANK, WORLD = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"
+FIRST = "HTC_FIRST_PROCESS"  # set for those that `started` starts: the id of the one that did
 
 
 def wanted(runtime: RuntimeConfig) -> int:
@@ -45,12 +48,14 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
     """Make this process the first of `count`, for the time of the block.
 
     To be entered before Paddle is imported. The others run the same module with the same
-    arguments; what they print goes to `logs`/process<rank>.log. They end with the block, or, as
-    soon as a collective operation fails, after this process has died.
+    arguments; what they print goes to `logs`/process<rank>.log. They end with the block, and when
+    this process is killed.
 
     Args:
         count: processes in all; with 1, or where a launcher has started this one, nothing is done.
     """
+    if FIRST in os.environ:
+        threading.Thread(target=_end_with, args=(int(os.environ[FIRST]),), daemon=True).start()
     if count <= 1 or launched():
         yield
         return
@@ -72,6 +77,7 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
     try:
         for rank in range(count - 1, -1, -1):
             own = {RANK: str(rank), "PADDLE_CURRENT_ENDPOINT": endpoints[rank]}
+            parent = {FIRST: str(os.getpid())}
             if rank == 0:
                 os.environ.update(own)
                 continue
@@ -79,7 +85,7 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
                 siblings.append(
                     subprocess.Popen(
                         [sys.executable, "-m", module, *arguments],
-                        env={**os.environ, **own},
+                        env={**os.environ, **own, **parent},
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
@@ -96,6 +102,13 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
             if sibling.poll() is None:
                 sibling.send_signal(signal.SIGKILL)
                 sibling.wait()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has; waiting for it in Paddle would take minutes."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,10 +1,15 @@
 """Several processes train as one that accumulates, and share an evaluation."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_runs import command, tiny_overrides
+from tiny_runs import ROOT, command, tiny_overrides
 
 from htc.engine import checkpoints
 from htc.engine.progress import read_metrics
@@ -84,3 +89,39 @@ def test_a_picture_without_instances_in_one_process_does_not_hang(tmp_path, demo
         "runtime.processes=2",
     )
     assert [e["step"] for e in read_metrics(folder / "metrics.jsonl")] == [1, 2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX processes")
+@pytest.mark.parametrize("moment", ["before they have met", "in training"])
+def test_the_others_end_when_the_first_is_killed(tmp_path, demo_data, moment):
+    overrides = tiny_overrides(tmp_path, "runtime.processes=2", "data.batch_size=1",
+                               "train.epochs=500", data=demo_data)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "htc.train", "-o", *overrides],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("needs /proc")
+    deadline = time.time() + 120
+    while not (siblings := children.read_text().split()) and time.time() < deadline:
+        time.sleep(0.02)
+    metrics = tmp_path / "htc_demo" / "metrics.jsonl"
+    while moment == "in training" and not read_metrics(metrics) and time.time() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert siblings
+    while any(_alive(pid) for pid in siblings) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(_alive(pid) for pid in siblings)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
