@@ -52,9 +52,9 @@ def test_match(benchmark, name, kind, count, num_gts):
     expected, expected_iou = oracle.match_anchors(*arrays, *thresholds)
     np.testing.assert_array_equal(matched.numpy(), expected)
     np.testing.assert_array_equal(max_iou.numpy(), expected_iou)
-    rounds = 100 if name == "htc_ops" else 8
+    rounds = 100 if name == "htc_ops" else 5
     benchmark.pedantic(
-        function, (boxes, gts, *thresholds), rounds=rounds, iterations=1, warmup_rounds=2
+        function, (boxes, gts, *thresholds), rounds=rounds, iterations=1, warmup_rounds=1
     )
 
 
