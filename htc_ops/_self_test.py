@@ -94,6 +94,16 @@ def _paste_masks(inputs):
     return actual, paste_masks.paste_masks(masks, boxes, (60, 80))
 
 
+def _paste_masks_rle(inputs):
+    masks, boxes = inputs.masks, inputs.boxes[:6]
+    tensors = inputs.tensor(masks), inputs.tensor(boxes)
+    codes, _ = htc_ops.paste_masks_rle(*tensors, (60, 80), as_tensors=True)
+    expected = [
+        paste_masks.encode_rle(bitmap) for bitmap in paste_masks.paste_masks(masks, boxes, (60, 80))
+    ]
+    return codes, np.frombuffer(b"".join(expected), "uint8")
+
+
 def _mask_targets(inputs):
     index = inputs.classes
     actual = htc_ops.mask_targets(
@@ -112,6 +122,7 @@ TESTS = {
     "multilevel_roi_align": _multilevel_roi_align,
     "nms": _nms,
     "paste_masks": _paste_masks,
+    "paste_masks_rle": _paste_masks_rle,
     "roi_align": _roi_align,
     "soft_nms": _soft_nms,
 }
