@@ -72,6 +72,7 @@ class CocoFolder:
             "data.kind=coco",
         ]
         own += ["data.train_short_sides=[40]", "data.train_long_side=60", "data.workers=0"]
+        own += ["data.batch_size=3", "data.test_short_side=40", "data.test_long_side=60"]
         for split in ("train", "val"):
             own += [f"data.{split}.images=images", f"data.{split}.annotations=instances.json"]
             own += [f"data.{split}.semantic=stuff"]
