@@ -9,7 +9,8 @@ try:
     from htc_ops.match_anchors import match_anchors
     from htc_ops.nms import batched_nms, nms
     from htc_ops.paste_masks import paste_masks, paste_masks_rle
-    from htc_ops.roi_align import multilevel_roi_align, roi_align
+    from htc_ops.polygon_mask_targets import polygon_mask_targets
+from htc_ops.roi_align import multilevel_roi_align, roi_align
     from htc_ops.soft_nms import soft_nms
 except Exception:
     if not _installation.doctor_is_called():
@@ -26,6 +27,7 @@ __all__ = [
     "nms",
     "paste_masks",
     "paste_masks_rle",
+    "polygon_mask_targets",
     "roi_align",
     "set_num_threads",
     "soft_nms",
