@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
 def check(options: argparse.Namespace) -> int:
     if options.config and options.config_option:
         raise DatasetError("CONFIG was given twice: alone and with -c")
+    if options.examples < 0:
+        raise DatasetError(f"--examples: expected 0 or more, got {options.examples}")
     config = load_config(options.config_option or options.config, options.overrides)
     clean = True
     for split in options.split or SPLITS:

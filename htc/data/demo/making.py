@@ -41,11 +41,11 @@ def make_demo(
         progress: called with (pictures done, of how many).
 
     Raises:
-        DatasetError: the folder cannot be written.
+        DatasetError: a size or number out of range; the folder cannot be written.
     """
     if min(train_pictures, val_pictures) < 1 or size < 32 or seed < 0:
-        raise ValueError(
-            "make_demo: expected at least 1 picture of each split, size >= 32 and seed >= 0, got"
+        raise DatasetError(
+            "demo data: expected at least 1 picture of each split, size >= 32 and seed >= 0, got"
             f" {train_pictures}, {val_pictures}, {size}, {seed}"
         )
     root = Path(root)
