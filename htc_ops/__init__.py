@@ -10,7 +10,7 @@ try:
     from htc_ops.nms import batched_nms, nms
     from htc_ops.paste_masks import paste_masks, paste_masks_rle
     from htc_ops.polygon_mask_targets import polygon_mask_targets
-from htc_ops.roi_align import multilevel_roi_align, roi_align
+    from htc_ops.roi_align import multilevel_roi_align, roi_align
     from htc_ops.soft_nms import soft_nms
 except Exception:
     if not _installation.doctor_is_called():

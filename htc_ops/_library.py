@@ -7,7 +7,9 @@ that says what to run.
 from __future__ import annotations
 
 import ctypes
+import os
 import warnings
+from pathlib import Path
 
 import paddle
 from paddle.base import core, framework
@@ -87,9 +89,23 @@ def operator(function):
     """
     try:
         from paddle.jit.marker import unified
-    except ImportError:  # Paddle 2.6
+    except ImportError:  # before Paddle 3.1
+        if hasattr(paddle, "pir"):
+            _hide_from_tracer_of_paddle_3_0(function)
         return paddle.jit.not_to_static(function)
     return unified(function)
+
+
+def _hide_from_tracer_of_paddle_3_0(function) -> None:
+    """The bytecode tracer of Paddle 3.0 has no mark for this; it has lists."""
+    from paddle.jit.sot.opcode_translator import skip_files
+    from paddle.jit.sot.utils.paddle_api_config import paddle_api_list
+
+    paddle_api_list.append(function)  # taken as one step
+    folder = str(Path(__file__).parent) + os.sep
+    if folder not in skip_files.skip_file_names:  # called as it is, where that cannot be
+        skip_files.skip_file_names.add(folder)
+        skip_files.setup_skip_files()
 
 
 def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:

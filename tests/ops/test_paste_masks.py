@@ -233,8 +233,8 @@ def test_in_graphs(tmp_path):
         paddle.static.InputSpec([None, 4], "float32", "boxes"),
     ]
     sizes = [(5, 28), (2, 7), (0, 7)]
-    if paddle.__version__.startswith("2."):
-        sizes.pop()  # its own cast refuses a tensor without elements
+    if paddle.__version__.startswith(("2.", "3.0")):
+        sizes.pop()  # their own cast refuses a tensor without elements
     examples = [cases.detections(n, (30, 40), (m, m)) for n, m in sizes]
     assert_same_in_graphs(_Paster, specs, examples, tmp_path)
 
