@@ -19,6 +19,7 @@ from htc_ops.reference import box_codec as oracle
 
 coordinates = st.floats(-1e4, 1e4, width=32) | st.integers(-9, 9).map(float)
 small = st.floats(-8, 8, width=32)
+sizes = st.floats(0, 999, width=32)
 
 
 def rows(count, elements, width=4):
@@ -35,7 +36,7 @@ def problems(draw):
     return (
         draw(rows(count, coordinates)),
         draw(rows(count, small, 4 * per_box)),
-        draw(st.none() | hnp.arrays("float32", (len(boxes_num), 2), elements=st.floats(0, 999))),
+        draw(st.none() | rows(len(boxes_num), sizes, 2)),
         boxes_num,
         draw(st.sampled_from(["float32", "float64"])),
     )
