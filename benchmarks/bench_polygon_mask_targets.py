@@ -3,10 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from cases.masks import positives
+from cases.polygons import positive_polygons, with_pycocotools
 
 import htc_ops
-from htc_ops.reference.polygon_mask_targets import polygon_mask_targets as with_pycocotools
 
 SIZE = 28
 
@@ -14,19 +13,7 @@ SIZE = 28
 @pytest.fixture(scope="module")
 def work():
     paddle.set_device("cpu")
-    boxes, _, gt_index = positives(128, 20)
-    random = np.random.default_rng(0)
-    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    polygons = []
-    for gt in range(20):
-        x1, y1, x2, y2 = (
-            boxes[gt_index == gt][0].tolist() if (gt_index == gt).any() else (0, 0, 9, 9)
-        )
-        radius = random.uniform(0.6, 1, angles.shape)
-        x = (x1 + x2) / 2 + (x2 - x1) / 2 * radius * np.cos(angles)
-        y = (y1 + y2) / 2 + (y2 - y1) / 2 * radius * np.sin(angles)
-        polygons.append([np.stack([x, y], 1).reshape(-1).tolist()])
-    return boxes, polygons, gt_index
+    return positive_polygons(128, 20)
 
 
 @pytest.mark.parametrize("name", ["htc_ops", "pycocotools"])

@@ -12,6 +12,7 @@ from htc_ops.reference import (
     match_anchors,
     nms,
     paste_masks,
+    polygon_mask_targets,
     roi_align,
     soft_nms,
 )
@@ -32,6 +33,7 @@ class _Inputs:
         self.maps = [random.normal(0, 1, (1, 3, side, side)).astype("f4") for side in (20, 10)]
         self.masks = random.uniform(0, 1, (6, 28, 28)).astype("f4")
         self.bitmaps = random.integers(0, 2, (3, 60, 80)).astype("uint8")
+        self.polygons = [[random.uniform(0, 80, 12), random.uniform(20, 60, 6)] for _ in range(3)]
 
     def tensor(self, array):
         return paddle.to_tensor(array, place=self.place)
@@ -112,6 +114,12 @@ def _mask_targets(inputs):
     return actual, mask_targets.mask_targets(inputs.boxes, inputs.bitmaps, index, (7, 7))
 
 
+def _polygon_mask_targets(inputs):
+    boxes, polygons, index = inputs.boxes, inputs.polygons, inputs.classes
+    actual = htc_ops.polygon_mask_targets(inputs.tensor(boxes), polygons, inputs.tensor(index), 7)
+    return actual, polygon_mask_targets.polygon_mask_targets(boxes, polygons, index, (7, 7))
+
+
 # Operator -> its test: inputs -> (what it gives, what it should give).
 TESTS = {
     "batched_nms": _batched_nms,
@@ -123,6 +131,7 @@ TESTS = {
     "nms": _nms,
     "paste_masks": _paste_masks,
     "paste_masks_rle": _paste_masks_rle,
+    "polygon_mask_targets": _polygon_mask_targets,
     "roi_align": _roi_align,
     "soft_nms": _soft_nms,
 }
