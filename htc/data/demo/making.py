@@ -17,7 +17,7 @@ from htc.data.demo.scene import STUFF_NAMES, THINGS, Scene, Thing, draw_scene
 from htc.data.errors import DatasetError
 from htc.data.paths import SPLITS, SplitPaths
 
-VERSION = 1  # to be raised when the same seed gives other pictures: old folders are not used then
+VERSION = 2  # to be raised when the same seed gives other pictures: old folders are not used then
 RLE_SHARE = 0.15  # of the objects without holes are written as RLE all the same
 
 _Progress = Callable[[int, int], None]
@@ -37,7 +37,7 @@ def make_demo(
     appears under its name when it is complete.
 
     Args:
-        size: longer side, px; the shorter one is 2/3 of it or more.
+        size: longer side, px; the shorter one is 2/3 to 3/4 of it, as photographs have it.
         progress: called with (pictures done, of how many).
 
     Raises:
@@ -93,7 +93,7 @@ def _write_split(root: Path, split: str, count: int, seed: int, size: int, done)
     images, annotations = [], []
     for index in range(count):
         random = np.random.default_rng((seed, SPLITS.index(split), index))
-        long, short = size, round(size * random.uniform(2 / 3, 1))
+        long, short = size, round(size * random.uniform(2 / 3, 3 / 4))
         height, width = (short, long) if random.random() < 0.65 else (long, short)
         scene = draw_scene(random, height, width)
         name = f"{index:05d}.jpg"

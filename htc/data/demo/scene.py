@@ -9,15 +9,16 @@ from PIL import Image, ImageFilter
 
 from htc.data.demo.shapes import SHAPES
 from htc.data.demo.sprite import draw_sprite
-from htc.data.demo.textures import STUFF, clouded, coat, noise
+from htc.data.demo.textures import STUFF, any_coat, clouded, noise, typical_coat
 
 THINGS = tuple(SHAPES)
 STUFF_NAMES = tuple(STUFF)
 
-MIN_VISIBLE = 0.4  # share of an object that others and the border leave to be seen
+MIN_VISIBLE = 0.5  # share of an object that others and the border leave to be seen
 MIN_PIXELS = 90
-CROWD_SHARE = 0.12  # of the pictures have a crowd
-CAMOUFLAGE = 0.2  # of the objects wear the surface of some stuff
+CROWD_SHARE = 0.1  # of the pictures have a crowd
+TYPICAL = 0.8  # of the objects wear what their kind mostly wears,
+CAMOUFLAGE = 0.05  # and these the surface of some stuff
 
 Random = np.random.Generator
 
@@ -47,7 +48,7 @@ def draw_scene(random: Random, height: int, width: int) -> Scene:
     things: list[Thing] = []
     if random.random() < CROWD_SHARE:
         things.append(_crowd(random, canvas))
-    for _ in range(random.integers(3, 9)):
+    for _ in range(random.integers(2, 6)):
         _place(random, canvas, things)
     for thing in things:
         semantic[thing.visible] = thing.label
@@ -92,8 +93,8 @@ def _place(random: Random, canvas: np.ndarray, things: list[Thing]) -> None:
     height, width = canvas.shape[:2]
     label = int(random.integers(len(THINGS)))
     for _ in range(10):
-        size = min(height, width) * random.uniform(0.24, 0.62)
-        centre = random.uniform(0.05, 0.95, 2) * (width, height)
+        size = min(height, width) * random.uniform(0.4, 0.85)
+        centre = random.uniform(0.1, 0.9, 2) * (width, height)
         if things and random.random() < 0.4:  # seek company
             other = np.argwhere(things[random.integers(len(things))].visible)
             centre = other.mean(0)[::-1] + random.normal(0, size * 0.45, 2)
@@ -105,12 +106,17 @@ def _place(random: Random, canvas: np.ndarray, things: list[Thing]) -> None:
         for thing in things:
             thing.visible &= ~mask
         things.append(Thing(label, mask, pixels))
-        if random.random() < CAMOUFLAGE:
-            surface = STUFF[random.choice(STUFF_NAMES)](random, *sprite.alpha.shape)
-        else:
-            surface = coat(random, *sprite.alpha.shape)
-        sprite.paint(random, canvas, surface)
+        sprite.paint(random, canvas, _surface(random, THINGS[label], *sprite.alpha.shape))
         return
+
+
+def _surface(random: Random, thing: str, height: int, width: int) -> np.ndarray:
+    chance = random.random()
+    if chance < TYPICAL:
+        return typical_coat(random, thing, height, width)
+    if chance < 1 - CAMOUFLAGE:
+        return any_coat(random, height, width)
+    return STUFF[random.choice(STUFF_NAMES)](random, height, width)
 
 
 def _leaves_enough(things: list[Thing], mask: np.ndarray) -> bool:
@@ -132,7 +138,7 @@ def _crowd(random: Random, canvas: np.ndarray) -> Thing:
         centre = middle + random.normal(0, 1, 2) * (size * 1.6, size * 0.9)
         sprite = draw_sprite(random, THINGS[label], size, centre)
         mask |= sprite.mask(height, width)
-        sprite.paint(random, canvas, coat(random, *sprite.alpha.shape))
+        sprite.paint(random, canvas, _surface(random, THINGS[label], *sprite.alpha.shape))
     return Thing(label, mask, int(mask.sum()), crowd=True)
 
 

@@ -34,14 +34,14 @@ def _band(points: np.ndarray, width: float) -> np.ndarray:
 
 def gear(random: Random) -> list[Part]:
     """Teeth around a disc with a hole, or with windows between spokes."""
-    teeth, root = random.integers(7, 13), random.uniform(0.36, 0.42)
+    teeth, root = random.integers(6, 10), random.uniform(0.36, 0.42)
     steps = np.arange(teeth * 4)
     radius = np.where(steps % 4 < 2, 0.5, root)
     angles = 2 * np.pi * (steps + np.where(steps % 2, -0.12, 0.12)) / (teeth * 4)
     parts = [("add", np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1))]
     if random.random() < 0.5:
-        return [*parts, ("cut", circle(0, 0, random.uniform(0.13, 0.22)))]
-    spokes = random.integers(3, 6)
+        return [*parts, ("cut", circle(0, 0, random.uniform(0.15, 0.23)))]
+    spokes = random.integers(3, 5)
     inner, outer = 0.13, root - 0.08
     for spoke in range(spokes):
         start, end = 2 * np.pi * (spoke + 0.17) / spokes, 2 * np.pi * (spoke + 0.83) / spokes
@@ -52,15 +52,15 @@ def gear(random: Random) -> list[Part]:
 
 
 def key(random: Random) -> list[Part]:
-    """A ring, a thin shaft, and a bit of two to four teeth."""
-    bow, thick = random.uniform(0.17, 0.21), random.uniform(0.075, 0.1)
+    """A ring, a thin shaft, and a bit of two or three teeth."""
+    bow, thick = random.uniform(0.18, 0.22), random.uniform(0.1, 0.13)
     parts = [("add", circle(-0.5 + bow, 0, bow, bow * random.uniform(0.9, 1.3)))]
     parts.append(("add", rectangle(-0.2, -thick / 2, 0.5, thick / 2)))
     parts.append(("cut", circle(-0.5 + bow, 0, bow * random.uniform(0.5, 0.62))))
-    count = random.integers(2, 5)
+    count = random.integers(2, 4)
     for tooth in range(count):
-        x = 0.47 - tooth * 0.095
-        parts.append(("add", rectangle(x - 0.06, 0, x, thick / 2 + random.uniform(0.06, 0.15))))
+        x = 0.47 - tooth * 0.13
+        parts.append(("add", rectangle(x - 0.08, 0, x, thick / 2 + random.uniform(0.06, 0.15))))
     return parts
 
 
@@ -100,7 +100,7 @@ def umbrella(random: Random) -> list[Part]:
     dome = np.stack([0.5 * np.cos(angles), 0.02 + 0.48 * np.sin(angles)], 1)
     along = np.linspace(0, 1, ribs * 8 + 1)
     edge = np.stack([0.5 - along, 0.02 - 0.09 * np.abs(np.sin(np.pi * along * ribs))], 1)
-    thick, side = random.uniform(0.055, 0.075), -1 if random.random() < 0.5 else 1
+    thick, side = random.uniform(0.065, 0.085), -1 if random.random() < 0.5 else 1
     turn = np.linspace(0, np.pi, 12)
     hook = np.stack([side * (0.1 - 0.1 * np.cos(turn)), 0.4 + 0.1 * np.sin(turn)], 1)
     stick = np.concatenate([[(0, -0.5), (0, -0.2), (0, 0.1)], hook])

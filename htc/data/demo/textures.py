@@ -85,25 +85,45 @@ def water(random: Random, height: int, width: int) -> np.ndarray:
 STUFF = {"sky": sky, "wall": wall, "grass": grass, "water": water}
 
 
-def coat(random: Random, height: int, width: int) -> np.ndarray:
-    """The surface of an object: two colours of any hue in one of six patterns."""
-    first = colour(random, saturation=(0.05, 0.95), value=(0.2, 1))
-    second = colour(random, saturation=(0.05, 0.95), value=(0.2, 1))
+# What a kind of thing mostly wears: patterns, and the ranges of hue, saturation and value of both
+# colours. The rest of a kind wear anything, so that colour alone does not tell what a thing is.
+_COATS = {
+    "gear": (("marbled", "rough"), (0.02, 0.14), (0.0, 0.25), (0.35, 0.95)),
+    "key": (("fading", "rough"), (0.11, 0.16), (0.6, 0.95), (0.5, 1.0)),
+    "mug": (("stripes", "checks", "dots"), (0.45, 0.62), (0.05, 0.9), (0.5, 1.0)),
+    "fish": (("stripes", "fading", "marbled"), (-0.03, 0.09), (0.6, 1.0), (0.45, 1.0)),
+    "umbrella": (("checks", "dots", "rough"), (0.74, 0.94), (0.3, 1.0), (0.35, 1.0)),
+}
+_PATTERNS = ("stripes", "checks", "dots", "marbled", "fading", "rough")
+
+
+def typical_coat(random: Random, thing: str, height: int, width: int) -> np.ndarray:
+    """The surface of an object, such as its kind mostly has."""
+    patterns, *ranges = _COATS[thing]
+    return _coat(random, height, width, random.choice(patterns), *ranges)
+
+
+def any_coat(random: Random, height: int, width: int) -> np.ndarray:
+    """The surface of an object: any pattern, in two colours of any hue."""
+    return _coat(random, height, width, random.choice(_PATTERNS), (0, 1), (0.05, 0.95), (0.2, 1))
+
+
+def _coat(random: Random, height: int, width: int, pattern: str, *ranges) -> np.ndarray:
+    first, second = colour(random, *ranges), colour(random, *ranges)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle, period = random.uniform(0, np.pi), random.uniform(6, 16)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    pattern = random.integers(6)
-    if pattern == 0:  # stripes
+    if pattern == "stripes":
         share = np.sin(u * 2 * np.pi / period) * 3 + 0.5
-    elif pattern == 1:  # checks
+    elif pattern == "checks":
         share = np.sin(u * np.pi / period) * np.sin(v * np.pi / period) * 6 + 0.5
-    elif pattern == 2:  # dots
+    elif pattern == "dots":
         share = 2.2 - 2.6 * np.hypot((u % period) / period - 0.5, (v % period) / period - 0.5) * 2.4
-    elif pattern == 3:  # marbled
+    elif pattern == "marbled":
         share = 0.5 + 1.2 * clouded(random, height, width, period * 1.5)
-    elif pattern == 4:  # fading
+    elif pattern == "fading":
         share = (u - u.min()) / max(float(np.ptp(u)), 1)
-    else:  # plain, rough
+    else:  # rough
         share = 0.12 + 0.12 * noise(random, height, width, 2, 2)
     grain = 1 + 0.06 * noise(random, height, width, 1.5, 1.5)
     return mix(first, second, share) * grain[..., None]
