@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from htc.data.demo.scene import STUFF_NAMES, THINGS, Scene, Thing, draw_scene
 from htc.data.errors import DatasetError
 from htc.data.paths import SPLITS, SplitPaths
 
+logger = logging.getLogger("htc")
 VERSION = 2  # to be raised when the same seed gives other pictures: old folders are not used then
 RLE_SHARE = 0.15  # of the objects without holes are written as RLE all the same
 
@@ -57,6 +59,7 @@ def make_demo(
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
         try:
             total = train_pictures + val_pictures
+            logger.info("drawing %d demo pictures, once, into %s", total, root / name)
             for split, start, count in (
                 ("train", 0, train_pictures),
                 ("val", train_pictures, val_pictures),
