@@ -39,7 +39,11 @@ def write_report(trainer, seconds: float) -> Path:
         parts += ["<h2>Average precision</h2>", _ap_table(evaluation)]
     parts += ["<h2>Curves</h2>", _picture(run / CURVES)]
     if overlays:
-        parts.append("<h2>Ground truth (left) and predictions with a score of 0.5 or more</h2>")
+        parts.append(
+            f"<h2>Ground truth (left) and predictions (right)</h2><p>The first {len(overlays)}"
+            " pictures of the validation data, in their order; every prediction with a score of"
+            " 0.5 or more. An object has one colour on both sides.</p>"
+        )
         parts += [_picture(path, path.stem) for path in overlays]
     config = (run / "config.yml").read_text()
     parts.append(f"<h2>Configuration</h2><details><pre>{html.escape(config)}</pre></details>")
