@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--short-sides", type=int, nargs="+", default=[], metavar="PX", help="also at these sizes"
     )
+    result.add_argument(
+        "--tile", type=int, default=0, metavar="PX",
+        help="cut larger pictures into tiles of this side; objects across seams are put together",
+    )  # fmt: skip
+    result.add_argument(
+        "--overlap", type=int, metavar="PX", help="shared by neighbouring tiles (default: tile / 4)"
+    )
     result.add_argument("--no-overlays", action="store_true", help="write the json alone")
     return result
 
@@ -72,6 +79,13 @@ def infer(options: argparse.Namespace) -> int:
         raise ConfigError(f"--score: expected a number from 0 to 1, got {options.score}")
     if options.batch_size < 1:
         raise ConfigError(f"--batch-size: expected 1 or more, got {options.batch_size}")
+    if options.tile < 0 or (options.tile and not 0 <= (options.overlap or 0) < options.tile):
+        raise ConfigError(
+            "--tile, --overlap: expected a tile of 1 px or more and an overlap less than it, got"
+            f" {options.tile} and {options.overlap}"
+        )
+    if options.overlap is not None and not options.tile:
+        raise ConfigError("--overlap: goes with --tile, which is not given")
     config = configuration(options)
     if not config.weights:
         raise ConfigError("weights: expected trained weights, got none; give -o weights=PATH")
@@ -92,7 +106,14 @@ def infer(options: argparse.Namespace) -> int:
     for start in range(0, len(files), options.batch_size):
         chunk = files[start : start + options.batch_size]
         pictures = [read_picture(path, f"picture {path.name}") for path in chunk]
-        found = predictor(pictures, options.score, options.flip, options.short_sides)
+        found = predictor(
+            pictures,
+            options.score,
+            options.flip,
+            options.short_sides,
+            options.tile,
+            options.overlap,
+        )
         for path, picture, detections in zip(chunk, pictures, found, strict=True):
             number = len(images) + 1
             height, width = detections.size

@@ -76,6 +76,8 @@ class Predictor:
         score: float = 0.0,
         flip: bool = False,
         short_sides: Iterable[int] = (),
+        tile: int = 0,
+        overlap: int | None = None,
     ) -> list[Detections]:
         """Detections of each picture, in pixels of the picture as given.
 
@@ -84,18 +86,37 @@ class Predictor:
             score: lowest score kept.
             flip: also predict on the mirrored picture.
             short_sides: also predict at these short sides, px, beside data.test_short_side.
+            tile: side, px of the picture, of the tiles that a larger picture is cut into; each is
+                resized as a picture of its own, and objects across seams are put together. 0: whole.
+            overlap: px that neighbouring tiles share; None: a quarter of the tile.
 
         Raises:
             DatasetError: a file that cannot be read.
-            TypeError, ValueError: an array that is no picture.
+            TypeError, ValueError: an array that is no picture; tiles that cannot be.
         """
         if isinstance(pictures, (str, Path, np.ndarray)):
             pictures = [pictures]
+        short_sides = tuple(short_sides)
+        if tile:
+            overlap = tile // 4 if overlap is None else overlap
+            results = [self._in_tiles(p, flip, short_sides, tile, overlap) for p in pictures]
+            return [found.above(score) if score > 0 else found for found in results]
         results: list[Detections] = []
         for start in range(0, len(pictures), self.batch_size):
             arrays = [_as_array(picture) for picture in pictures[start : start + self.batch_size]]
-            results += self._predict(arrays, flip, tuple(short_sides))
+            results += self._predict(arrays, flip, short_sides)
         return [found.above(score) if score > 0 else found for found in results]
+
+    def _in_tiles(self, picture, flip: bool, short_sides: tuple, tile: int, overlap: int):
+        from htc.tiles import detect_in_tiles
+
+        def detect_tiles(arrays):
+            return self._predict(arrays, flip, short_sides)
+
+        nms_iou = self.config.model.test.nms_iou
+        return detect_in_tiles(
+            _as_array(picture), detect_tiles, tile, overlap, nms_iou, self.batch_size
+        )
 
     def _predict(self, arrays: list, flip: bool, short_sides: tuple) -> list[Detections]:
         data = self.config.data

@@ -154,3 +154,35 @@ def test_mistakes_are_one_line(tmp_path):
     assert done.returncode == 2 and "error: weights: expected trained weights" in done.stderr
     done = command("htc.infer", "-o", "weights=nowhere.pth", "nowhere.jpg", "--output", tmp_path)
     assert done.returncode == 2 and "'nowhere.jpg' is no file" in done.stderr
+
+
+def test_tiles_cover_large_pictures(predictor, weights):
+    (whole,) = predictor(picture(40, 60))
+    (one_tile,) = predictor(picture(40, 60), tile=60)
+    np.testing.assert_array_equal(one_tile.boxes, whole.boxes)
+    assert one_tile.masks == whole.masks
+    large = picture(100, 150)
+    (found,) = predictor(large, tile=60, overlap=20, score=0.01)
+    assert found.size == (100, 150) and found.bitmaps().shape == (len(found), 100, 150)
+    assert found.boxes[:, 2].max() > 120 and found.boxes[:, 3].max() > 80  # of the last tile
+    (together,) = htc.Predictor(weights, batch_size=4)(large, tile=60, overlap=20, score=0.01)
+    np.testing.assert_allclose(together.boxes, found.boxes, atol=1e-2)
+    with pytest.raises(ValueError, match="overlap: expected 0 to 59 px"):
+        predictor(large, tile=60, overlap=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tile", "-3"], "--tile, --overlap: expected a tile of 1 px or more"),
+        (["--tile", "60", "--overlap", "60"], "got 60 and 60"),
+        (["--overlap", "20"], "--overlap: goes with --tile"),
+        (["--score", "2"], "--score: expected a number from 0 to 1, got 2.0"),
+        (["--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
+    ],
+)
+def test_options_that_cannot_be(capsys, arguments, message):
+    from htc.infer import main
+
+    assert main(["-o", "weights=x", "x.jpg", "--output", "nowhere", *arguments]) == 2
+    assert message in capsys.readouterr().err
