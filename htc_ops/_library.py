@@ -165,7 +165,18 @@ def _as_graph_input(value, differentiable: bool):
         return None
     if isinstance(value, (list, tuple)):
         return [_as_graph_input(part, differentiable) for part in value]
+    if differentiable and _is_assigned(value):
+        return value
     plain = paddle.assign(value)
     if not differentiable:
         plain.stop_gradient = True
     return plain
+
+
+def _is_assigned(value) -> bool:
+    """Whether a program's value is the result of assign already."""
+    if hasattr(value, "get_defining_op"):
+        source = value.get_defining_op()
+        return source is not None and source.name() == "pd_op.assign"
+    source = getattr(value, "op", None)  # of Paddle 2.6's static variables
+    return source is not None and source.type == "assign"

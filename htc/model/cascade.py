@@ -21,6 +21,7 @@ from htc.model.losses import (
 )
 from htc.model.mask_head import MaskHead
 from htc.model.postprocess import Detections, select_detections
+from htc.model.resizing import average_pool
 from htc.model.targets import (
     Choose,
     GroundTruth,
@@ -140,7 +141,7 @@ class Cascade(nn.Layer):
         if features.embedding is None or "box" not in self.config.semantic.fusion:
             return pooled
         semantic = self.semantic_features(features.embedding, rois)
-        return pooled + F.adaptive_avg_pool2d(semantic, size)
+        return pooled + average_pool(semantic, size)
 
     def mask_features(self, features: Features, rois: RoIs):
         """What the mask heads see: [R, C, 14, 14], from the pyramid and the semantic feature."""

@@ -7,6 +7,7 @@ from paddle import nn
 from paddle.nn.initializer import XavierUniform
 
 from htc.model.layers import conv2d
+from htc.model.resizing import upsample2x
 
 
 class FPN(nn.Layer):
@@ -25,8 +26,7 @@ class FPN(nn.Layer):
         """Maps at strides 4, 8, 16, 32 -> [B, channels, H / s, W / s], s = 4, 8, 16, 32, 64."""
         merged = [conv(stages[level]) for level, conv in enumerate(self.lateral_convs)]
         for level in range(len(merged) - 2, -1, -1):
-            coarser = F.interpolate(merged[level + 1], scale_factor=2, mode="nearest")
-            merged[level] = merged[level] + coarser
+            merged[level] = merged[level] + upsample2x(merged[level + 1])
         pyramid = [conv(merged[level]) for level, conv in enumerate(self.output_convs)]
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
         return pyramid

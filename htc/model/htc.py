@@ -9,6 +9,7 @@ from htc.model.cascade import Cascade, Features
 from htc.model.fpn import FPN
 from htc.model.losses import total_loss
 from htc.model.postprocess import Detections
+from htc.model.resizing import plain
 from htc.model.resnet import ResNet
 from htc.model.rpn import RPN
 from htc.model.semantic_head import SemanticHead
@@ -74,7 +75,11 @@ class HTC(Cascade):
         levels = self.rpn(pyramid)
         image_sizes = image_sizes.astype(levels[0].logits.dtype)
         proposals = self.rpn.proposals(levels, image_sizes, training)
-        features = Features(pyramid, semantic.embedding if semantic else None)
+        # RoIs are pooled four times: one copy of the maps for that will do.
+        embedding = semantic.embedding if semantic else None
+        features = Features(
+            [plain(x) for x in pyramid], None if embedding is None else plain(embedding)
+        )
         if not training:
             return self.run_cascade(features, proposals, image_sizes)
 

@@ -13,6 +13,7 @@ from htc.config.schema import SemanticConfig
 from htc.model.boxes import dim, full_precision
 from htc.model.layers import conv2d
 from htc.model.losses import cross_entropy
+from htc.model.resizing import resize
 from htc.model.targets import semantic_labels
 
 LEVEL = 1  # P3: the level whose size all are brought to
@@ -51,8 +52,14 @@ class SemanticHead(nn.Layer):
         size = [dim(pyramid[LEVEL], 2), dim(pyramid[LEVEL], 3)]
         fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
         for level, conv in enumerate(self.lateral_convs):
-            if level != LEVEL:
-                fused = fused + F.relu(conv(resize(pyramid[level], size)))
+            if level == LEVEL:
+                continue
+            # Resizing and a 1x1 convolution can change places: each goes first where it is cheaper.
+            if level < LEVEL:
+                x = conv(resize(pyramid[level], size))
+            else:
+                x = resize(conv(pyramid[level]), size)
+            fused = fused + F.relu(x)
         for conv in self.convs:
             fused = F.relu(conv(fused))
         embedding = None if self.embedding is None else F.relu(self.embedding(fused))
@@ -73,10 +80,3 @@ class SemanticHead(nn.Layer):
             )
         loss = cross_entropy(logits, labels, ignore_index=ignored) / labels.size
         return {"loss_semantic": self.config.loss_weight * loss}
-
-
-def resize(x, size):
-    """Bilinear, corner pixels on corner pixels: [B, C, h, w] -> [B, C, *size]."""
-    if not paddle.in_dynamic_mode():
-        size = [side.astype("int32") for side in size]  # Paddle 2.6's graphs take no other
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
