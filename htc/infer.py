@@ -147,8 +147,13 @@ def _other_overrides(options: argparse.Namespace) -> bool:
 
 def _annotation(number: int, entry: dict) -> dict:
     """A result as an annotation of a COCO json, so that tools can show the file by itself."""
-    width, height = entry["bbox"][2:]
-    return {"id": number, "iscrowd": 0, "area": round(width * height, 3), **entry}
+    if "segmentation" in entry:
+        from pycocotools import mask as rle_tools
+
+        area = float(rle_tools.area(entry["segmentation"]))
+    else:
+        area = round(entry["bbox"][2] * entry["bbox"][3], 3)
+    return {"id": number, "iscrowd": 0, "area": area, **entry}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
 
 import paddle
+from pycocotools import mask as rle_tools
 from tiny_runs import command, tiny_overrides
 
 import htc
 from htc.checkpoint import save_weights
+from htc.coco_metric import coco_ap
 from htc.commands import separate
 from htc.config import ConfigError, load_config, to_yaml
 from htc.data.errors import DatasetError
@@ -115,6 +117,12 @@ def test_weights_alone_need_a_configuration(tmp_path):
         htc.Predictor(tmp_path / "x.safetensors", config)
 
 
+def test_weights_of_another_number_of_classes_are_refused(weights, tmp_path):
+    config = load_config(None, tiny_overrides(tmp_path, "num_classes=7"))
+    with pytest.raises(ConfigError, match=r"does not fill the model: .*num_classes=7\)"):
+        htc.Predictor(weights, config)
+
+
 def test_inputs_are_files_folders_and_globs(tmp_path):
     for name in ("a.jpg", "sub/b.PNG", "sub/notes.txt", "c.tif"):
         path = tmp_path / name
@@ -145,7 +153,12 @@ def test_the_command_writes_overlays_and_one_json(weights, tmp_path):
     content = json.loads((output / "detections.json").read_text())
     assert [image["width"] for image in content["images"]] == [60, 60]
     assert [category["name"] for category in content["categories"]] == list("abcde")
-    assert content["annotations"] and "segmentation" in content["annotations"][0]
+    for entry in content["annotations"]:
+        assert entry["area"] == rle_tools.decode(entry["segmentation"]).sum()
+    assert len({entry["id"] for entry in content["annotations"]}) == len(content["annotations"]) > 0
+    # What is written is itself a COCO json that the evaluation reads.
+    results = [{**entry, "score": 1.0} for entry in content["annotations"]]
+    assert coco_ap(content, results, "mask").summary["AP"] > 0.5
     assert len(list(output.glob("*.jpg"))) == 2
 
 

@@ -1,5 +1,7 @@
 """Tiles of large pictures: an object across a seam comes out once and whole."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
@@ -156,7 +158,7 @@ def test_a_fragment_of_something_found_is_dropped():
 
 
 def test_boxes_alone_are_merged_too():
-    picture, (mask,) = scene((slice(30, 50), slice(10, 140), 0), height=60)
+    picture, _ = scene((slice(30, 50), slice(10, 140), 0), height=60)
 
     def boxes(pictures):
         (found,) = objects_of(pictures)
@@ -187,7 +189,7 @@ def test_tiles_cover_the_picture_and_overlap(height, overlap):
     tiles = tiles_of(height, 60, 60, overlap)
     assert tiles[0].top == 0 and tiles[-1].bottom == height
     assert all(tile.bottom - tile.top == min(60, height) for tile in tiles)
-    for first, second in zip(tiles, tiles[1:], strict=False):
+    for first, second in pairwise(tiles):
         assert first.bottom - second.top >= overlap and second.top > first.top
 
 
