@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 import paddle
 
 from htc.config.run_schema import TrainConfig
+
+logger = logging.getLogger("htc")
 
 
 class Precision:
     """float32, or Paddle's automatic mixed precision (level O1) when train.amp is set.
 
     bfloat16 has float32's range and needs no scaling of the loss; float16 gets a dynamic scale.
+    On a CPU Paddle leaves everything in float32 whatever it is asked for; a line says so.
     """
 
     def __init__(self, train: TrainConfig):
         self.dtype = None
-        if train.amp:
-            on_gpu = paddle.get_device().startswith("gpu")
-            automatic = "float16" if on_gpu else "bfloat16"
-            self.dtype = automatic if train.amp_dtype == "auto" else train.amp_dtype
-        self.scaler = paddle.amp.GradScaler() if self.dtype == "float16" else None
+        if train.amp and paddle.get_device() == "cpu":
+            logger.warning("train.amp: Paddle has no mixed precision on a CPU; training in float32")
+        elif train.amp:
+            self.dtype = "float16" if train.amp_dtype == "auto" else train.amp_dtype
+        self.scaler = None
+        if self.dtype == "float16":
+            self.scaler = paddle.amp.GradScaler()
+            self._flatten_scale()
 
     def autocast(self):
         """The context of the forward pass."""
@@ -55,6 +62,12 @@ class Precision:
                 for name, value in state.items()
             }
             self.scaler.load_state_dict(values)
+            self._flatten_scale()
+
+    def _flatten_scale(self) -> None:
+        """Make the scale 0-D: at an overflow Paddle turns it into a float, which NumPy from 2.4 on
+        refuses to do with Paddle's own shape [1]."""
+        self.scaler._scale = self.scaler._scale.reshape([])
 
 
 def _plain(value):
