@@ -71,8 +71,7 @@ def top_k_indices(scores, k: int):
     scores = paddle.where(paddle.isnan(scores), lowest, scores)
     count = dim(scores, 1)
     k = min(k, count) if isinstance(count, int) else paddle.clip(count, max=k)
-    # Not with keepdim, which oneDNN forgets in Paddle Inference 3.
-    threshold = paddle.topk(scores, k, axis=1)[0].min(axis=1).unsqueeze(1)  # [B, 1]
+    threshold = paddle.topk(scores, k, axis=1)[0].min(axis=1, keepdim=True)  # [B, 1]
     above = scores > threshold
     # Not by ==, which in Paddle 2.6 holds for floats up to 1e-8 apart.
     tied = (scores >= threshold) & paddle.logical_not(above)
