@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from htc.config import Config, ConfigError, load_config
+from htc.config import Config
 from htc.data.pictures import read_picture, resize_picture
 from htc.data.transforms import collate, resized_size
 from htc.detections import Detections
-from htc.engine.setup import load_trained, set_device, weights_file
+from htc.engine.setup import set_device
 from htc.inference import detect
-from htc.weights import open_weights
 
 __all__ = ["Detections", "Predictor"]
 
@@ -26,20 +26,31 @@ class Predictor:
     predictor = htc.Predictor("output/my_run")
     detections = predictor(["a.jpg", array])    # arrays [H, W, 3] uint8, RGB
 
+    May be called from several threads; the calls wait for each other. For calls side by side see
+    `clone` and htc.deploy.pool.
+
     Args:
         source: a run folder, a checkpoint in it, or a weight file that holds its configuration
-            (one that training wrote); or any weight file, with `config`.
+            (one that training wrote); any weight file, with `config`; or the folder of an export
+            (python -m htc.export).
         config: name or path of a configuration, or a Config; None: that of `source`.
         device: "auto", "cpu" or "gpu".
-        precision: "fp32".
+        precision: "fp32"; "bf16" on a processor that computes it; "auto": the faster of these.
         batch_size: pictures that go through the network together.
+        engine: "eager": the network as Python; "inference": exported to Paddle Inference, once,
+            and kept for the next time (htc.deploy.cache); "auto": inference on a CPU, eager on a
+            GPU.
+        threads: of the CPU, for inference; None: OMP_NUM_THREADS, or the processors at hand.
 
     Attributes:
-        config, model: as built. class_names: of each label, or None where nobody knows them.
+        config: as built. class_names: of each label, or None where nobody knows them.
+        engine: "eager" or "inference". precision: "fp32" or "bf16".
 
     Raises:
         ConfigError: the source has no configuration, or the weights do not fill the model.
+        ExportError (a ConfigError): an export that is damaged or does not fit this installation.
         WeightError: the weights cannot be read.
+        ValueError: an argument that is not as above.
     """
 
     def __init__(
@@ -49,26 +60,36 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
         batch_size: int = 1,
+        engine: str = "auto",
+        threads: int | None = None,
     ):
-        if precision != "fp32":
-            raise ValueError(
-                f"precision: expected 'fp32' for weights, got {precision!r}; export the model for"
-                " other precisions"
-            )
+        from htc.deploy.engines import open_network
+
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
-        path = weights_file(source)
-        metadata = open_weights(path).metadata
-        if config is None:
-            self.config = _stored_config(Path(source), metadata)
-        else:
-            self.config = config if isinstance(config, Config) else load_config(config)
-        self.config.weights = str(path)
-        set_device(device)
-        self.model = load_trained(self.config)
-        names = metadata.get("classes")
-        self.class_names = names.split("\n") if names else None
+        opened = open_network(source, config, set_device(device), precision, engine, threads)
+        self._opened = opened
+        self._network = opened.network
+        self.config, self.class_names = opened.config, opened.class_names
+        self.engine, self.precision = opened.engine, opened.precision
         self.batch_size = batch_size
+
+    @property
+    def model(self):
+        """The eager network; made on first use where predictions do not need it.
+
+        Raises:
+            ExportError: there is none, only an export.
+        """
+        return self._opened.eager()
+
+    def clone(self) -> Predictor:
+        """Another predictor for another thread, on the same weights."""
+        twin = object.__new__(Predictor)
+        twin.__dict__.update(self.__dict__)
+        if self.engine == "inference":
+            twin._network = self._network.clone()
+        return twin
 
     def __call__(
         self,
@@ -76,6 +97,7 @@ class Predictor:
         score: float = 0.0,
         flip: bool = False,
         short_sides: Iterable[int] = (),
+        masks: bool = True,
         tile: int = 0,
         overlap: int | None = None,
     ) -> list[Detections]:
@@ -86,6 +108,7 @@ class Predictor:
             score: lowest score kept.
             flip: also predict on the mirrored picture.
             short_sides: also predict at these short sides, px, beside data.test_short_side.
+            masks: False leaves the masks out (they are None).
             tile: side, px of the picture, of the tiles that a larger picture is cut into; each is
                 resized as a picture of its own, and objects across seams are put together. 0: whole.
             overlap: px that neighbouring tiles share; None: a quarter of the tile.
@@ -96,52 +119,69 @@ class Predictor:
         """
         if isinstance(pictures, (str, Path, np.ndarray)):
             pictures = [pictures]
-        short_sides = tuple(short_sides)
         if tile:
-            overlap = tile // 4 if overlap is None else overlap
-            results = [self._in_tiles(p, flip, short_sides, tile, overlap) for p in pictures]
-            return [found.above(score) if score > 0 else found for found in results]
-        results: list[Detections] = []
-        for start in range(0, len(pictures), self.batch_size):
-            arrays = [_as_array(picture) for picture in pictures[start : start + self.batch_size]]
-            results += self._predict(arrays, flip, short_sides)
-        return [found.above(score) if score > 0 else found for found in results]
-
-    def _in_tiles(self, picture, flip: bool, short_sides: tuple, tile: int, overlap: int):
-        from htc.tiles import detect_in_tiles
-
-        def detect_tiles(arrays):
-            return self._predict(arrays, flip, short_sides)
-
-        nms_iou = self.config.model.test.nms_iou
-        return detect_in_tiles(
-            _as_array(picture), detect_tiles, tile, overlap, nms_iou, self.batch_size
-        )
-
-    def _predict(self, arrays: list, flip: bool, short_sides: tuple) -> list[Detections]:
-        data = self.config.data
-        if flip or short_sides:
-            from htc.augmented import detect_augmented
-
-            sides = dict.fromkeys((data.test_short_side, *short_sides))
-            found = [
-                detect_augmented(self.model, self.config, array, list(sides), flip)
-                for array in arrays
-            ]
+            views = {"flip": flip, "short_sides": tuple(short_sides), "masks": masks}
+            found = self._in_tiles(pictures, views, tile, tile // 4 if overlap is None else overlap)
+        elif flip or short_sides:
+            found = self._augmented(pictures, flip, tuple(short_sides))
         else:
-            sizes = [
-                resized_size(*array.shape[:2], data.test_short_side, data.test_long_side)
-                for array in arrays
-            ]
-            resized = [
-                resize_picture(array, *size) for array, size in zip(arrays, sizes, strict=True)
-            ]
-            images, image_sizes = collate(resized, data)
-            originals = [array.shape[:2] for array in arrays]
-            found = detect(self.model, self.config, images, image_sizes, originals)
+            found = self._plain(pictures, score, masks)
+        results = []
         for detections in found:
             detections.class_names = self.class_names
-        return found
+            if not masks:
+                detections.masks = None
+            results.append(detections.above(score) if score > 0 else detections)
+        return results
+
+    def _in_tiles(self, pictures, views: dict, tile: int, overlap: int) -> Iterator[Detections]:
+        from htc.tiles import detect_in_tiles
+
+        nms_iou = self.config.model.test.nms_iou
+        for picture in pictures:
+            yield detect_in_tiles(
+                _as_array(picture),
+                lambda tiles: self(tiles, **views),
+                tile,
+                overlap,
+                nms_iou,
+                self.batch_size,
+            )
+
+    def _augmented(self, pictures, flip: bool, short_sides: tuple) -> Iterator[Detections]:
+        from htc.augmented import detect_augmented
+
+        sides = list(dict.fromkeys((self.config.data.test_short_side, *short_sides)))
+        for picture in pictures:
+            yield detect_augmented(self.model, self.config, _as_array(picture), sides, flip)
+
+    def _plain(self, pictures, score: float, masks: bool) -> Iterator[Detections]:
+        chunks = [
+            pictures[start : start + self.batch_size]
+            for start in range(0, len(pictures), self.batch_size)
+        ]
+        # The next batch is read and resized while the network works on this one.
+        with ThreadPoolExecutor(1, "pictures") as reader:
+            ahead = reader.submit(self._prepare, chunks[0]) if chunks else None
+            for following in [*chunks[1:], None]:
+                if ahead is None:
+                    return
+                images, sizes, originals = ahead.result()
+                ahead = None if following is None else reader.submit(self._prepare, following)
+                yield from detect(
+                    self._network, self.config, images, sizes, originals, score, masks
+                )
+
+    def _prepare(self, chunk) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+        """What `detect` takes, of a batch of pictures."""
+        data, resized, originals = self.config.data, [], []
+        for picture in chunk:
+            array = _as_array(picture)
+            originals.append(array.shape[:2])
+            size = resized_size(*array.shape[:2], data.test_short_side, data.test_long_side)
+            resized.append(resize_picture(array, *size))
+        images, sizes = collate(resized, data)
+        return images, sizes, originals
 
 
 def _as_array(picture: Picture) -> np.ndarray:
@@ -156,19 +196,3 @@ def _as_array(picture: Picture) -> np.ndarray:
     if 0 in picture.shape:
         raise ValueError(f"pictures: expected at least one pixel, got {list(picture.shape)}")
     return picture
-
-
-def _stored_config(source: Path, metadata: dict) -> Config:
-    """The configuration in a weight file, or in the run folder."""
-    import yaml
-
-    from htc.config import config_from_dict
-
-    if "config" in metadata:
-        return config_from_dict(yaml.safe_load(metadata["config"]))
-    file = source / "config.yml"
-    if source.is_dir() and file.is_file():
-        return load_config(file)
-    raise ConfigError(
-        f"{source} does not say what model it is of; give its configuration as config="
-    )

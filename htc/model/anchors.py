@@ -31,9 +31,11 @@ def grid_anchors(height, width, anchors: AnchorConfig, level: int, dtype="float3
     """
     stride = anchors.strides[level]
     base = base_anchors(stride, anchors.scale, anchors.ratios, dtype)
-    rows = paddle.arange(height, dtype=dtype).reshape([-1, 1, 1, 1]) * stride
-    columns = paddle.arange(width, dtype=dtype).reshape([1, -1, 1, 1]) * stride
-    along_x = paddle.to_tensor([1, 0, 1, 0], dtype=dtype)
-    along_y = paddle.to_tensor([0, 1, 0, 1], dtype=dtype)
+    # The sum of numbers of dtype, rounded once: the same in float64, which oneDNN leaves alone. (It
+    # is slow at this broadcast, and fails at it for a map of one cell.)
+    rows = paddle.arange(height, dtype="float64").reshape([-1, 1, 1, 1]) * stride
+    columns = paddle.arange(width, dtype="float64").reshape([1, -1, 1, 1]) * stride
+    along_x = paddle.to_tensor([1, 0, 1, 0], dtype="float64")
+    along_y = paddle.to_tensor([0, 1, 0, 1], dtype="float64")
     cells = rows * along_y + columns * along_x  # [height, width, 1, 4]
-    return (cells + paddle.to_tensor(base, dtype=dtype)).reshape([-1, 4])
+    return (cells + paddle.to_tensor(base, dtype="float64")).astype(dtype).reshape([-1, 4])

@@ -146,7 +146,15 @@ def spare_box(dtype):
 
 def without_spare(rois: RoIs) -> RoIs:
     """The RoIs without the spare row at their end."""
-    return RoIs(rois.boxes[:-1], rois.boxes_num - _last_picture(rois.boxes_num))
+    return RoIs(without_last_row(rois.boxes), rois.boxes_num - _last_picture(rois.boxes_num))
+
+
+def without_last_row(x):
+    """x[:-1], which may leave no row at all."""
+    if paddle.in_dynamic_mode():
+        return x[:-1]
+    # A slice without rows fails in oneDNN; gather does not go there.
+    return paddle.gather(x, paddle.arange(row_count(x) - 1, dtype="int64"))
 
 
 def spare_rois(batch: int, dtype) -> RoIs:

@@ -11,7 +11,7 @@ from paddle import nn
 import htc_ops
 from htc.config.schema import ModelConfig
 from htc.model.box_head import BoxHead
-from htc.model.boxes import RoIs, without_spare
+from htc.model.boxes import RoIs, without_last_row, without_spare
 from htc.model.losses import (
     cross_entropy,
     select_class,
@@ -109,11 +109,11 @@ class Cascade(nn.Layer):
         rois = RoIs(found.boxes, found.boxes_num)
         mask_probs = None
         if self.mask_heads:
-            mask_probs = self.mask_probs(self.mask_features(features, rois), found.classes)[:-1]
+            mask_probs = self.mask_probs(self.mask_features(features, rois), found.classes)
+            mask_probs = without_last_row(mask_probs)
         rois = without_spare(rois)
-        return Detections(
-            rois.boxes, found.scores[:-1], found.classes[:-1], rois.boxes_num, mask_probs
-        )
+        scores, classes = without_last_row(found.scores), without_last_row(found.classes)
+        return Detections(rois.boxes, scores, classes, rois.boxes_num, mask_probs)
 
     def sample(self, t: int, rois: RoIs, ground_truth: list[GroundTruth]) -> Samples:
         """RoIs to train stage t on."""

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import paddle
 
 from htc.config.schema import TestConfig
-from htc.model.boxes import Ranked, nms_per_picture, picture_of_rows, row_count
+from htc.model.boxes import (
+    Ranked,
+    nms_per_picture,
+    picture_of_rows,
+    row_count,
+    without_last_row,
+)
 
 
 class Detections(NamedTuple):
@@ -40,7 +46,7 @@ def select_detections(boxes, class_probs, boxes_num, config: TestConfig) -> Rank
     batch = row_count(boxes_num)
     pictures = picture_of_rows(boxes_num, row_count(boxes))
     # The candidates: (row, class) above the threshold, the spare row left out.
-    above = class_probs[:-1, :num_classes] > config.score_threshold
+    above = without_last_row(class_probs[:, :num_classes]) > config.score_threshold
     candidates = paddle.nonzero(above)  # [N, 2]
     rows, classes = candidates[:, 0], candidates[:, 1]
     if boxes.shape[1] == 4:

@@ -1,0 +1,161 @@
+"""An exported model in Paddle Inference, called as the eager network is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from htc.deploy.errors import ExportError
+from htc.deploy.manifest import AGAIN, read_manifest
+from htc.deploy.processor import computes_bfloat16, default_threads
+from htc.model.postprocess import Detections
+
+logger = logging.getLogger("htc")
+
+# oneDNN keeps what it prepared for each shape: for so many shapes, or memory grows with every new
+# size of a picture.
+CACHED_SHAPES = 10
+
+# These take an unsqueeze, reshape or scale into the operator before it, also where oneDNN then does
+# not run that one (integers): the step is lost. Seen with Paddle 3.3.1.
+WRONG_PASSES = tuple(
+    f"operator_{step}_onednn_fuse_pass"
+    for step in ("unsqueeze", "unsqueeze2", "reshape", "reshape2", "scale")
+)
+
+
+class ExportedNetwork:
+    """Pictures to detections by an exported program, on the CPU through oneDNN.
+
+    May be called from several threads: the calls wait for each other. For calls side by side give
+    each thread a `clone()`, which shares the weights.
+
+    Args:
+        folder: what python -m htc.export wrote.
+        precision: "fp32"; "bf16" where the processor computes it; "auto": the faster of these.
+        threads: of the CPU; None: OMP_NUM_THREADS, or the processors at hand.
+        check_files: compare the files with their hashes first.
+
+    Attributes:
+        manifest, config: of the export. precision: "fp32" or "bf16".
+
+    Raises:
+        ExportError: damaged, of other versions, or made for operators that are not installed.
+        ValueError: a precision that the processor does not have.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        precision: str = "fp32",
+        threads: int | None = None,
+        check_files: bool = True,
+    ):
+        self.folder = Path(folder)
+        self.precision = choose_precision(precision)
+        self.manifest = read_manifest(folder, check_files)
+        self.config = self.manifest.configuration()
+        _check_operators(self.folder, self.manifest.operators)
+        threads = default_threads() if threads is None else threads
+        try:
+            inference = paddle.inference.create_predictor(self._settings(threads))
+        except Exception as error:  # of many types, C++ in origin
+            reason = str(error).strip().splitlines()[-1]
+            raise ExportError(f"{folder}: Paddle cannot load it: {reason}; {AGAIN}") from error
+        self._hold(inference)
+
+    def _settings(self, threads: int):
+        program = self.folder / self.manifest.program()
+        settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
+        settings.disable_gpu()
+        settings.disable_glog_info()
+        settings.enable_mkldnn()
+        settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
+        settings.set_cpu_math_library_num_threads(threads)
+        for name in WRONG_PASSES:
+            settings.delete_pass(name)
+        if self.precision == "bf16":
+            settings.enable_mkldnn_bfloat16()
+        if program.suffix == ".pdmodel":
+            settings.enable_memory_optim()  # Paddle 3's programs have no such pass
+        return settings
+
+    def _hold(self, inference) -> None:
+        self._inference, self._lock = inference, threading.Lock()
+
+    def __call__(self, images, image_sizes) -> Detections:
+        """images [B, 3, H, W] float32, image_sizes [B, 2] float32 -> Detections, as the network."""
+        with self._lock:
+            for name, value in (("images", images), ("image_sizes", image_sizes)):
+                handle = self._inference.get_input_handle(name)
+                handle.copy_from_cpu(np.ascontiguousarray(value, np.float32))
+            self._inference.run()
+            results = [
+                paddle.to_tensor(self._inference.get_output_handle(name).copy_to_cpu(), place=_CPU)
+                for name in self._inference.get_output_names()
+            ]
+        found = dict(zip(self.manifest.outputs, results, strict=True))
+        return Detections(**{"mask_probs": None, **found})
+
+    def clone(self) -> ExportedNetwork:
+        """Another one for another thread; the weights are shared."""
+        twin = object.__new__(ExportedNetwork)
+        twin.folder, twin.precision = self.folder, self.precision
+        twin.manifest, twin.config = self.manifest, self.config
+        with self._lock:
+            twin._hold(self._inference.clone())
+        return twin
+
+    def eval(self) -> ExportedNetwork:
+        """Itself: a program is always in eval mode. Here so that it can stand in for a Layer."""
+        return self
+
+
+_CPU = paddle.CPUPlace()
+
+
+def choose_precision(precision: str) -> str:
+    """ "fp32" or "bf16" for a wish, which may be "auto".
+
+    Raises:
+        ValueError: another wish, or bf16 on a processor that does not compute it.
+    """
+    if precision not in ("fp32", "bf16", "auto"):
+        raise ValueError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
+    native = computes_bfloat16()
+    if precision == "bf16" and not native:
+        raise ValueError(
+            "precision: 'bf16' needs a processor with avx512_bf16 or amx_bf16, and this one has"
+            " neither (without them it would be slower than 'fp32'); use 'fp32' or 'auto'"
+        )
+    if precision == "auto":
+        precision = "bf16" if native else "fp32"
+        reason = "computes" if native else "does not compute"
+        logger.info("precision: %s, for the processor %s bfloat16 itself", precision, reason)
+    return precision
+
+
+def _check_operators(folder: Path, operators: list[str]) -> None:
+    try:
+        import htc_ops  # noqa: F401  (registers its operators)
+    except ImportError as error:
+        raise ExportError(f"{folder} needs the operators of htc_ops: {error}") from None
+    missing = [name for name in operators if not is_registered(name)]
+    if missing:
+        raise ExportError(
+            f"{folder} was made for operators that are not installed: {', '.join(missing)};"
+            f" install the htc it was exported with, or {AGAIN}"
+        )
+
+
+def is_registered(operator: str) -> bool:
+    """Whether the running Paddle knows an operator."""
+    try:
+        paddle.base.framework.OpProtoHolder.instance().get_op_proto(operator)
+    except ValueError:
+        return False
+    return True
