@@ -69,7 +69,11 @@ def train(options: argparse.Namespace, arguments: list[str] | None = None) -> in
     folder = Path(config.runtime.output) / config.name
     arguments = sys.argv[1:] if arguments is None else arguments
     with siblings.started(siblings.wanted(config.runtime), "htc.train", arguments, folder):
-        return _start(config, options, folder)
+        try:
+            return _start(config, options, folder)
+        except siblings.ProcessLost as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
 
 
 def _start(config: Config, options: argparse.Namespace, folder: Path) -> int:

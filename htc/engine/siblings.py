@@ -21,6 +21,11 @@ from htc.config.run_schema import RuntimeConfig
 
 RANK, WORLD = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"
 FIRST = "HTC_FIRST_PROCESS"  # set for those that `started` starts: the id of the one that did
+_running: list[tuple[subprocess.Popen, Path]] = []  # those that `started` has started, their logs
+
+
+class ProcessLost(Exception):
+    """Another process of the run has ended before its time; says which, and where its log is."""
 
 
 def wanted(runtime: RuntimeConfig) -> int:
@@ -82,26 +87,38 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
                 os.environ.update(own)
                 continue
             with (logs / f"process{rank}.log").open("w") as log:
-                siblings.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", module, *arguments],
-                        env={**os.environ, **own, **parent},
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        # Ctrl-C is for the first process: it tells the others.
-                        start_new_session=True,
-                    )
+                sibling = subprocess.Popen(
+                    [sys.executable, "-m", module, *arguments],
+                    env={**os.environ, **own, **parent},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    # Ctrl-C is for the first process: it tells the others.
+                    start_new_session=True,
                 )
+            siblings.append(sibling)
+            _running.append((sibling, Path(log.name)))
         yield
         for sibling in siblings:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 sibling.wait(timeout=20)
     finally:
+        _running.clear()
         for sibling in siblings:
             if sibling.poll() is None:
                 sibling.send_signal(signal.SIGKILL)
                 sibling.wait()
+
+
+def check() -> None:
+    """Raise ProcessLost if one of the processes that this one has started is no more."""
+    for number, (sibling, log) in enumerate(_running):
+        code = sibling.poll()
+        if code is not None:
+            rank = len(_running) - number
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            last = f": {lines[-1].strip()}" if lines else ""
+            raise ProcessLost(f"process {rank} has ended (exit code {code}), see {log}{last}")
 
 
 def _end_with(parent: int) -> None:

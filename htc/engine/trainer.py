@@ -70,7 +70,11 @@ class Trainer:
         self.precision = Precision(config.train)
         decay = config.train.ema_decay
         self.average = AveragedWeights(self.model, decay) if decay else None
-        self.parallel = paddle.DataParallel(self.model) if world > 1 else self.model
+        # On CPUs the gradients are averaged here (see processes.meet), on GPUs by Paddle, which does
+        # it while the backward pass still runs.
+        self._paddle_averages = world > 1 and not paddle.get_device().startswith("cpu")
+        self.parallel = paddle.DataParallel(self.model) if self._paddle_averages else self.model
+        self._trained = [p for p in self.model.parameters() if not p.stop_gradient]
         self._statistics = _running_statistics(self.model) if world > 1 else []
         self.loader = train_loader(config, self.dataset, rank, world, semantic)
         self.position = Position(world=world, fingerprint=self._fingerprint())
@@ -190,7 +194,7 @@ class Trainer:
         turn = position.batch % accumulate
         seed_all(self.config.runtime.seed, position.step, turn * self.world + self.rank)
         images, sizes, ground_truth = to_tensors(batch)
-        if self.world > 1 and turn < accumulate - 1:
+        if self._paddle_averages and turn < accumulate - 1:
             with self.parallel.no_sync():
                 return self._one_backward(images, sizes, ground_truth)
         return self._one_backward(images, sizes, ground_truth)
@@ -203,9 +207,12 @@ class Trainer:
 
     def _step(self, rate: float) -> None:
         self.optimizer.set_lr(rate)
+        if self._paddle_averages:
+            processes.average(self._statistics, self.world)
+        else:
+            processes.average_gradients(self._trained, self._statistics, self.world)
         self.precision.step(self.optimizer)
         self.optimizer.clear_grad()
-        processes.average(self._statistics, self.world)
         self.position.step += 1
         if self.average is not None:
             self.average.update(self.model)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from tiny_runs import ROOT, command, tiny_overrides
 
-from htc.engine import checkpoints
+from htc.data.demo import make_demo
+from htc.engine import checkpoints, siblings
 from htc.engine.progress import read_metrics
 
 # Twelve steps of two pictures.
@@ -69,8 +71,7 @@ def test_statistics_of_batches_are_shared(tmp_path, demo_data):
 
 
 def test_a_picture_without_instances_in_one_process_does_not_hang(tmp_path, demo_data):
-    run(tmp_path / "first", demo_data, "train.epochs=1", "eval.at_end=false")  # makes the data
-    (source,) = demo_data.glob("v*-64px-6+3")
+    source = make_demo(demo_data, 0, 6, 3, 64)
     content = json.loads((source / "annotations/instances_train.json").read_text())
     lonely = content["images"][0]["id"]
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] != lonely]
@@ -118,6 +119,71 @@ def test_the_others_end_when_the_first_is_killed(tmp_path, demo_data, moment):
     while any(_alive(pid) for pid in siblings) and time.time() < deadline:
         time.sleep(0.1)
     assert not any(_alive(pid) for pid in siblings)
+
+
+def test_the_first_ends_when_another_is_killed(tmp_path, demo_data):
+    overrides = tiny_overrides(tmp_path, "runtime.processes=2", "data.batch_size=1",
+                               "train.epochs=500", data=demo_data)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "htc.train", "-o", *overrides],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("needs /proc")
+    metrics, deadline = tmp_path / "htc_demo" / "metrics.jsonl", time.time() + 300
+    while not read_metrics(metrics) and time.time() < deadline:
+        time.sleep(0.05)
+    assert read_metrics(metrics), "it has not begun within minutes"
+    (sibling,) = children.read_text().split()
+    os.kill(int(sibling), signal.SIGKILL)
+    try:
+        assert process.wait(timeout=60) != 0
+    finally:
+        process.kill()
+
+
+def test_a_lost_process_is_named_with_the_end_of_its_log(tmp_path, monkeypatch):
+    log = tmp_path / "process1.log"
+    log.write_text("began\nerror: no more memory\n\n")
+    ended = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    ended.wait()
+    monkeypatch.setattr(siblings, "_running", [(ended, log)])
+    with pytest.raises(siblings.ProcessLost, match=r"process 1 has ended \(exit code 3\), see .*"
+                       r"process1\.log: error: no more memory$"):  # fmt: skip
+        siblings.check()
+    running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(siblings, "_running", [(running, log)])
+    siblings.check()
+    running.communicate(b"\n")
+
+
+@pytest.mark.slow
+def test_a_process_may_be_later_than_gloo_would_wait(tmp_path):
+    """Gloo gives up after 30 seconds, which the AP of many pictures may take the first process."""
+    script = tmp_path / "late.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from htc.engine import siblings\n"
+        "with siblings.started(2, 'late', [], Path(sys.path[0])):\n"
+        "    import paddle\n"
+        "    from htc.engine import processes\n"
+        "    rank, world = processes.start()\n"
+        "    time.sleep(0 if rank else 40)\n"
+        "    value = paddle.to_tensor([float(rank)])\n"
+        "    processes.average([value], world)\n"
+        "    assert processes.gather(rank, world) == [0, 1]\n"
+        "    print(value.item())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path},
+                          capture_output=True, text=True, timeout=200)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "0.5"
 
 
 def _alive(pid: str) -> bool:
