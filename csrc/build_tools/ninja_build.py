@@ -195,10 +195,7 @@ def _ninja_file(csrc: Path, build_dir: Path, paddle: PaddleTarget, cuda) -> str:
         cuda_flags = ["-DHTC_WITH_CUDA"]
         host_cuda = ["-DPADDLE_WITH_CUDA", f"-isystem {include}", f"-isystem {include / 'cccl'}"]
         paddle_flags += host_cuda
-        gencode = [f"-gencode arch=compute_{a},code=sm_{a}" for a in architectures]
-        newest = architectures[-1]
-        gencode.append(f"-gencode arch=compute_{newest},code=compute_{newest}")
-        nvcc = NVCC_FLAGS + cuda_flags + [*own, f"-I{include / 'cccl'}"] + gencode
+        nvcc = NVCC_FLAGS + cuda_flags + [*own, f"-I{include / 'cccl'}"] + _gencode(architectures)
         for source in sorted((csrc / "cuda").glob("*.cu")):
             compile_file("nvcc", source, f"{source.stem}.o", home / "bin" / "nvcc", nvcc)
         libraries = next((d for d in (home / "lib64", home / "lib") if d.is_dir()), home / "lib64")
@@ -215,6 +212,23 @@ def _ninja_file(csrc: Path, build_dir: Path, paddle: PaddleTarget, cuda) -> str:
     lines.append("  flags = " + " ".join(link + os.environ.get("LDFLAGS", "").split()))
     lines.append(f"default {LIBRARY_NAME}")
     return "\n".join(lines) + "\n"
+
+
+def _gencode(architectures: list[str]) -> list[str]:
+    """Code for every architecture, and PTX of the newest for those to come.
+
+    The architectures of a generation (80 to 89) share one pass over the source, which is most of
+    nvcc's time; each still gets machine code of its own.
+    """
+    generations: dict[str, list[str]] = {}
+    for architecture in architectures:
+        generations.setdefault(architecture[:-1], []).append(architecture)
+    flags = [
+        f"-gencode 'arch=compute_{members[0]},code=[{','.join(f'sm_{a}' for a in members)}]'"
+        for members in generations.values()
+    ]
+    newest = architectures[-1]
+    return [*flags, f"-gencode arch=compute_{newest},code=compute_{newest}"]
 
 
 def _escape(path: Path) -> str:

@@ -179,6 +179,18 @@ def test_architectures_come_from_the_variable_or_from_nvcc(tools, monkeypatch):
         ninja_build.cuda_architectures(Path("/cuda"))
 
 
+def test_a_generation_of_gpus_shares_a_pass_of_the_compiler(tools):
+    _, ninja_build = tools
+    assert ninja_build._gencode(["75", "80", "89", "90", "90a", "120"]) == [
+        "-gencode 'arch=compute_75,code=[sm_75]'",
+        "-gencode 'arch=compute_80,code=[sm_80,sm_89]'",
+        "-gencode 'arch=compute_90,code=[sm_90]'",
+        "-gencode 'arch=compute_90a,code=[sm_90a]'",
+        "-gencode 'arch=compute_120,code=[sm_120]'",
+        "-gencode arch=compute_120,code=compute_120",
+    ]
+
+
 def test_asking_for_cuda_without_it_is_an_error(tools, tmp_path, monkeypatch):
     paddle_target, ninja_build = tools
     root = make_paddle(tmp_path)
