@@ -11,6 +11,7 @@ from pathlib import Path
 from htc.checkpoint import atomic_path
 from htc.commands import command_parser, configuration, run
 from htc.config import Config, ConfigError
+from htc.deploy.options import add_engine_options
 from htc.engine.setup import prepare_threads
 
 logger = logging.getLogger("htc")
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="evaluate a COCO results file in place of weights",
     )
+    add_engine_options(result)
     return result
 
 
@@ -69,14 +71,20 @@ def evaluate(options: argparse.Namespace) -> int:
             evaluation = _of_results(options.results, config)
         else:
             from htc.data import CocoDataset
-            from htc.engine.setup import load_trained, set_device
+            from htc.deploy import is_export
+            from htc.deploy.engines import open_network
+            from htc.deploy.options import take_export_settings
+            from htc.engine.setup import set_device
 
-            set_device(config.runtime.device)
+            device = set_device(config.runtime.device)
             rank, world = processes.start()
             start_logging(None, rank)
+            own = None if is_export(config.weights) else config
+            opened = open_network(config.weights, own, device, options.precision, options.engine)
+            if own is None:
+                take_export_settings(config, opened.config)
             dataset = CocoDataset.from_config(config, "val")
-            model = load_trained(config)
-            evaluation = engine.evaluate(model, config, dataset, rank, world)
+            evaluation = engine.evaluate(opened.network, config, dataset, rank, world)
         if rank == 0:
             _show(evaluation, options, config)
     finally:

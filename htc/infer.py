@@ -13,6 +13,7 @@ from htc.checkpoint import atomic_path
 from htc.commands import command_parser, configuration, run, separate
 from htc.config import ConfigError
 from htc.data.pictures import SUFFIXES, read_picture
+from htc.deploy.options import add_engine_options
 from htc.engine.setup import prepare_threads
 
 EPILOG = """\
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "--overlap", type=int, metavar="PX", help="shared by neighbouring tiles (default: tile / 4)"
     )
     result.add_argument("--no-overlays", action="store_true", help="write the json alone")
+    add_engine_options(result)
     return result
 
 
@@ -93,13 +95,22 @@ def infer(options: argparse.Namespace) -> int:
     prepare_threads(config.runtime)
     from PIL import Image
 
+    from htc.deploy import is_export
     from htc.engine.progress import progress_bar
     from htc.predictor import Predictor
     from htc.visualize import draw
 
     # Without -c, weights that training wrote say themselves what they are of.
     own = None if options.config is None and not _other_overrides(options) else config
-    predictor = Predictor(config.weights, own, config.runtime.device, batch_size=options.batch_size)
+    own = None if is_export(config.weights) else own
+    predictor = Predictor(
+        config.weights,
+        own,
+        config.runtime.device,
+        options.precision,
+        options.batch_size,
+        options.engine,
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     began, bar = time.perf_counter(), progress_bar(len(files), what="pictures")

@@ -97,9 +97,9 @@ class Predictor:
         score: float = 0.0,
         flip: bool = False,
         short_sides: Iterable[int] = (),
-        masks: bool = True,
         tile: int = 0,
         overlap: int | None = None,
+        masks: bool = True,
     ) -> list[Detections]:
         """Detections of each picture, in pixels of the picture as given.
 
@@ -108,10 +108,10 @@ class Predictor:
             score: lowest score kept.
             flip: also predict on the mirrored picture.
             short_sides: also predict at these short sides, px, beside data.test_short_side.
-            masks: False leaves the masks out (they are None).
             tile: side, px of the picture, of the tiles that a larger picture is cut into; each is
                 resized as a picture of its own, and objects across seams are put together. 0: whole.
             overlap: px that neighbouring tiles share; None: a quarter of the tile.
+            masks: False leaves the masks out (they are None).
 
         Raises:
             DatasetError: a file that cannot be read.

@@ -4,21 +4,25 @@ write_export("exported", model, config, class_names)
 network = ExportedNetwork("exported")          # or htc.Predictor("exported")
 """
 
-from htc.deploy.cache import cached_export
-from htc.deploy.errors import ExportError
-from htc.deploy.manifest import MANIFEST, Manifest, is_export, read_manifest
-from htc.deploy.network import ExportedNetwork
-from htc.deploy.processor import computes_bfloat16
-from htc.deploy.writing import write_export
+from importlib import import_module
 
-__all__ = [
-    "MANIFEST",
-    "ExportError",
-    "ExportedNetwork",
-    "Manifest",
-    "cached_export",
-    "computes_bfloat16",
-    "is_export",
-    "read_manifest",
-    "write_export",
-]
+# Loaded when first used: commands set the threads before Paddle is imported.
+_HOMES = {
+    "ExportError": "errors",
+    "ExportedNetwork": "network",
+    "MANIFEST": "manifest",
+    "Manifest": "manifest",
+    "PredictorPool": "pool",
+    "cached_export": "cache",
+    "computes_bfloat16": "processor",
+    "is_export": "manifest",
+    "read_manifest": "manifest",
+    "write_export": "writing",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'htc.deploy' has no attribute {name!r}")
+    return getattr(import_module(f"htc.deploy.{_HOMES[name]}"), name)
