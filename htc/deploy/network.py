@@ -62,27 +62,13 @@ class ExportedNetwork:
         _check_operators(self.folder, self.manifest.operators)
         threads = default_threads() if threads is None else threads
         try:
-            inference = paddle.inference.create_predictor(self._settings(threads))
+            program = self.folder / self.manifest.program()
+            settings = inference_settings(program, self.precision, threads)
+            inference = paddle.inference.create_predictor(settings)
         except Exception as error:  # of many types, C++ in origin
             reason = str(error).strip().splitlines()[-1]
             raise ExportError(f"{folder}: Paddle cannot load it: {reason}; {AGAIN}") from error
         self._hold(inference)
-
-    def _settings(self, threads: int):
-        program = self.folder / self.manifest.program()
-        settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
-        settings.disable_gpu()
-        settings.disable_glog_info()
-        settings.enable_mkldnn()
-        settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
-        settings.set_cpu_math_library_num_threads(threads)
-        for name in WRONG_PASSES:
-            settings.delete_pass(name)
-        if self.precision == "bf16":
-            settings.enable_mkldnn_bfloat16()
-        if program.suffix == ".pdmodel":
-            settings.enable_memory_optim()  # Paddle 3's programs have no such pass
-        return settings
 
     def _hold(self, inference) -> None:
         self._inference, self._lock = inference, threading.Lock()
@@ -116,6 +102,23 @@ class ExportedNetwork:
 
 
 _CPU = paddle.CPUPlace()
+
+
+def inference_settings(program: Path, precision: str, threads: int):
+    """How Paddle Inference runs a program on the CPU; the parameters lie beside it."""
+    settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
+    settings.disable_gpu()
+    settings.disable_glog_info()
+    settings.enable_mkldnn()
+    settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
+    settings.set_cpu_math_library_num_threads(threads)
+    for name in WRONG_PASSES:
+        settings.delete_pass(name)
+    if precision == "bf16":
+        settings.enable_mkldnn_bfloat16()
+    if program.suffix == ".pdmodel":
+        settings.enable_memory_optim()  # Paddle 3's programs have no such pass
+    return settings
 
 
 def choose_precision(precision: str) -> str:

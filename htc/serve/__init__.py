@@ -1,0 +1,1 @@
+"""An HTTP service that detects objects in pictures: python -m htc.serve (pip install ".[serve]")."""
