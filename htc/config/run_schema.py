@@ -67,7 +67,7 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    """SGD with warm-up and steps."""
+    """The optimiser, its learning rate over time, and what is kept of the run."""
 
     pretrained: str | None = key(
         None,
@@ -79,8 +79,9 @@ class TrainConfig:
     base_batch_size: int = key(
         16, "the rate is scaled by pictures a step / this; 0: taken as it is", minimum=0
     )
-    momentum: float = key(0.9, "of SGD", minimum=0, maximum=1)
-    weight_decay: float = key(1e-4, "L2, on every trained parameter", minimum=0)
+    optimizer: str = key("sgd", "sgd with momentum, or adamw", choices=("sgd", "adamw"))
+    momentum: float = key(0.9, "of sgd", minimum=0, maximum=1)
+    weight_decay: float = key(1e-4, "on every trained parameter", minimum=0)
     warmup_iterations: int = key(500, "steps of linear warm-up", minimum=0)
     warmup_factor: float = key(0.001, "the rate starts at this share", minimum=0, maximum=1)
     schedule: str = key(

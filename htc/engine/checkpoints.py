@@ -4,7 +4,7 @@ A run folder holds one folder a checkpoint, named by the epochs done ("3") or, w
 epoch and batch ("3-150"):
 
     weights.safetensors     the model, as htc.load_weights and htc.convert read it
-    training.safetensors    momentum ("velocity.<name>") and averaged weights ("ema.<name>")
+    training.safetensors    the optimiser ("optimizer.<name>") and averaged weights ("ema.<name>")
     state.json              where the run is, and size and CRC-32 of the two files
 
 Reading one executes nothing.
@@ -68,7 +68,7 @@ class Checkpoint:
 
     position: Position
     weights: dict[str, np.ndarray]
-    velocity: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
     ema: dict[str, np.ndarray]
 
 
@@ -84,7 +84,7 @@ def save(run: Path, checkpoint: Checkpoint, metadata: dict[str, str], keep: int)
     partial.mkdir(parents=True)
     try:
         write_weights(partial / WEIGHTS, checkpoint.weights, metadata)
-        tensors = {f"velocity.{name}": array for name, array in checkpoint.velocity.items()}
+        tensors = {f"optimizer.{name}": array for name, array in checkpoint.optimizer.items()}
         tensors |= {f"ema.{name}": array for name, array in checkpoint.ema.items()}
         write_weights(partial / TRAINING, tensors, {"format": FORMAT})
         files = {name: _identity(partial / name) for name in (WEIGHTS, TRAINING)}
@@ -157,7 +157,7 @@ def load(path: Path) -> Checkpoint:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: damaged: {error}") from None
-    parts: dict[str, dict] = {"velocity": {}, "ema": {}}
+    parts: dict[str, dict] = {"optimizer": {}, "ema": {}}
     for name, array in tensors.items():
         kind, _, rest = name.partition(".")
         parts[kind][rest] = array

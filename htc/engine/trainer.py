@@ -19,7 +19,7 @@ from htc.ema import AveragedWeights
 from htc.engine import checkpoints, processes
 from htc.engine.checkpoints import Checkpoint, CheckpointError, Position
 from htc.engine.evaluate import Evaluation, evaluate, table
-from htc.engine.optimizer import build_optimizer, set_velocities, velocities
+from htc.engine.optimizer import build_optimizer, optimizer_state, set_optimizer_state
 from htc.engine.precision import Precision
 from htc.engine.progress import Meter, MetricsFile, log_line, progress_bar
 from htc.engine.randomness import seed_all
@@ -116,7 +116,7 @@ class Trainer:
                 )
             tensor.set_value(checkpoint.weights[name])
         try:
-            set_velocities(self.optimizer, self.model, checkpoint.velocity)
+            set_optimizer_state(self.optimizer, self.model, checkpoint.optimizer)
         except ValueError as error:
             raise CheckpointError(f"--resume: {error}") from None
         if self.average is not None:
@@ -265,7 +265,7 @@ class Trainer:
             ema = {name: tensor.numpy() for name, tensor in self.average.values.items()}
             position.ema_updates = self.average.updates
         checkpoint = Checkpoint(
-            position, model_arrays(self.model), velocities(self.optimizer, self.model), ema
+            position, model_arrays(self.model), optimizer_state(self.optimizer, self.model), ema
         )
         metadata = self._metadata()
         folder = checkpoints.save(

@@ -31,7 +31,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     assert path.name == "2-5"
     theirs = checkpoints.load(path)
     assert theirs.position == ours.position
-    for part in ("weights", "velocity", "ema"):
+    for part in ("weights", "optimizer", "ema"):
         expected, found = getattr(ours, part), getattr(theirs, part)
         assert list(found) == list(expected)
         np.testing.assert_array_equal(found["a.weight"], expected["a.weight"])

@@ -6,7 +6,7 @@ import pytest
 
 from htc.config import TrainConfig
 from htc.ema import AveragedWeights
-from htc.engine.optimizer import build_optimizer, set_velocities, velocities
+from htc.engine.optimizer import build_optimizer, optimizer_state, set_optimizer_state
 
 
 class Two(paddle.nn.Layer):
@@ -47,26 +47,46 @@ def test_clipping_is_by_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(model.trained.numpy(), 1 - 0.5 / np.sqrt(2), rtol=1e-5)
 
 
-def test_velocities_return_under_the_names_of_the_model():
+def test_two_steps_of_adamw_by_hand():
     model = Two()
-    optimizer = build_optimizer(TrainConfig(), model)
-    assert velocities(optimizer, model) == {}
+    settings = TrainConfig(optimizer="adamw", weight_decay=0.5)
+    optimizer = build_optimizer(settings, model)
+    for expected in (1 * (1 - 0.05) - 0.1, 0.85 * (1 - 0.05) - 0.1):
+        step(model, optimizer)  # decay 0.1 * 0.5; a gradient that stays 1 moves by the rate
+        np.testing.assert_allclose(model.trained.numpy(), expected, rtol=1e-5)
+    np.testing.assert_array_equal(model.frozen.numpy(), 1)
+
+
+STATES = {
+    "sgd": ["velocity_0"],
+    "adamw": ["moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0"],
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_state_returns_under_the_names_of_the_model(name):
+    settings = TrainConfig(optimizer=name)
+    model = Two()
+    optimizer = build_optimizer(settings, model)
     step(model, optimizer)
-    saved = velocities(optimizer, model)
-    assert list(saved) == ["trained"]
+    saved = optimizer_state(optimizer, model)
+    assert list(saved) == [f"trained.{state}" for state in STATES[name]]
     other = Two()
     other.set_state_dict(model.state_dict())
-    again = build_optimizer(TrainConfig(), other)
-    set_velocities(again, other, saved)
+    again = build_optimizer(settings, other)
+    set_optimizer_state(again, other, saved)
     step(model, optimizer)
     step(other, again)
     np.testing.assert_array_equal(other.trained.numpy(), model.trained.numpy())
 
 
-def test_velocities_of_another_model_are_refused():
+def test_the_state_of_another_model_or_optimiser_is_refused():
     model = Two()
-    with pytest.raises(ValueError, match="expected that of 1 trained parameters, got 2"):
-        set_velocities(build_optimizer(TrainConfig(), model), model, {"a": 0, "trained": 0})
+    optimizer = build_optimizer(TrainConfig(), model)
+    with pytest.raises(ValueError, match="expected 1 tensors, got 2; they differ in a"):
+        set_optimizer_state(optimizer, model, {"a": 0, "trained.velocity_0": 0})
+    with pytest.raises(ValueError, match=r"expected 1 tensors, got 2; .*trained\.moment1_0"):
+        set_optimizer_state(optimizer, model, {"trained.moment1_0": 0, "trained.moment2_0": 0})
 
 
 def test_averaged_weights_are_apart_from_the_trained_ones():

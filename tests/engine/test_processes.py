@@ -45,7 +45,7 @@ def test_two_processes_train_as_one_that_accumulates(pair):
     assert two.position.step == one.position.step == 12
     for name, expected in one.weights.items():
         np.testing.assert_allclose(two.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
-    moved = [n for n in one.velocity if np.abs(one.velocity[n]).max() > 0]
+    moved = [n for n in one.optimizer if np.abs(one.optimizer[n]).max() > 0]
     assert len(moved) > 50
 
 

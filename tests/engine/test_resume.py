@@ -48,7 +48,7 @@ def losses(folder):
 
 def assert_same_end(first, second):
     ours, theirs = checkpoints.load(first), checkpoints.load(second)
-    for part in ("weights", "velocity", "ema"):
+    for part in ("weights", "optimizer", "ema"):
         expected, found = getattr(ours, part), getattr(theirs, part)
         assert list(expected) == list(found)
         for name, array in expected.items():
@@ -60,9 +60,15 @@ def assert_same_end(first, second):
     "overrides",
     [
         ("train.ema_decay=0.9", "train.clip_norm=1", "model.backbone.norm_eval=false"),
-        ("data.batch_size=1", "train.accumulate=2", "data.train_short_sides=[40, 48]"),
+        (
+            "data.batch_size=1",
+            "train.accumulate=2",
+            "data.train_short_sides=[40, 48]",
+            "train.optimizer=adamw",
+            "train.learning_rate=0.001",
+        ),
     ],
-    ids=["ema, clipping, batch statistics", "accumulation, two scales"],
+    ids=["ema, clipping, batch statistics", "accumulation, two scales, AdamW"],
 )
 def test_resumed_within_an_epoch_bit_for_bit(tmp_path, demo_data, overrides):
     run(tmp_path / "whole", demo_data, *overrides)
