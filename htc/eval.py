@@ -76,11 +76,11 @@ def evaluate(options: argparse.Namespace) -> int:
             from htc.deploy.options import take_export_settings
             from htc.engine.setup import set_device
 
-            device = set_device(config.runtime.device)
+            set_device(config.runtime.device)
             rank, world = processes.start()
             start_logging(None, rank)
             own = None if is_export(config.weights) else config
-            opened = open_network(config.weights, own, device, options.precision, options.engine)
+            opened = open_network(config.weights, own, options.precision, options.engine)
             if own is None:
                 take_export_settings(config, opened.config)
             dataset = CocoDataset.from_config(config, "val")

@@ -67,7 +67,8 @@ class Predictor:
 
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
-        opened = open_network(source, config, set_device(device), precision, engine, threads)
+        set_device(device)
+        opened = open_network(source, config, precision, engine, threads)
         self._opened = opened
         self._network = opened.network
         self.config, self.class_names = opened.config, opened.class_names

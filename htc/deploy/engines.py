@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paddle
+
 from htc.config import Config
 from htc.deploy.cache import cached_export
 from htc.deploy.errors import ExportError
@@ -39,16 +41,14 @@ class OpenNetwork:
 def open_network(
     source: str | Path,
     config: str | Path | Config | None,
-    device: str,
     precision: str = "fp32",
     engine: str = "auto",
     threads: int | None = None,
 ) -> OpenNetwork:
-    """The network of a source, run as is wanted or as is best here.
+    """The network of a source, run as is wanted or as is best on Paddle's device.
 
     Args:
         source, config, precision, engine, threads: as of htc.Predictor.
-        device: "cpu" or "gpu:<n>", as Paddle names it.
 
     Raises:
         as htc.Predictor.
@@ -59,6 +59,7 @@ def open_network(
         raise ValueError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
     if is_export(source):
         return _of_export(source, config, precision, engine, threads)
+    device = paddle.device.get_device()
     on_cpu = device == "cpu"
     if engine == "inference" and not on_cpu:
         raise ValueError(f"engine: 'inference' runs on the CPU, and the device is {device}")
