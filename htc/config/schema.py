@@ -193,3 +193,8 @@ class ModelConfig:
     box_head: BoxHeadConfig = key(BoxHeadConfig, "box head of every stage")
     mask_head: MaskHeadConfig = key(MaskHeadConfig, "mask head of every stage")
     test: TestConfig = key(TestConfig, "from scores to detections")
+    small_start: bool = key(
+        False,
+        "mask and semantic logits, and what the heads add to the pyramid's features, start near 0:"
+        " for training from random weights; false: as the reference",
+    )

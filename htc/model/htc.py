@@ -38,6 +38,9 @@ class HTC(Cascade):
         if model.semantic.enabled:
             classes = config.num_semantic_classes
             self.semantic_head = SemanticHead(levels, channels, model.semantic, classes)
+        if model.small_start:
+            for head in [*self.mask_heads, *([self.semantic_head] if self.semantic_head else [])]:
+                head.start_small()
 
     def forward(
         self,

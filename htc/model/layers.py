@@ -42,6 +42,12 @@ def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
     )
 
 
+def start_small(layer: nn.Layer | None) -> None:
+    """Draw the weights of a layer anew, so small that it says next to nothing before it learns."""
+    if layer is not None:
+        Normal(0.0, 0.01)(layer.weight)
+
+
 def he_normal(fan: int) -> Normal:
     """He's normal distribution for a layer followed by ReLU."""
     return Normal(0.0, math.sqrt(2.0 / fan))

@@ -9,7 +9,7 @@ from paddle import nn
 
 from htc.config.schema import MaskHeadConfig
 from htc.model.boxes import full_precision
-from htc.model.layers import conv2d, deconv2x2
+from htc.model.layers import conv2d, deconv2x2, start_small
 
 
 class MaskHead(nn.Layer):
@@ -27,6 +27,11 @@ class MaskHead(nn.Layer):
         self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in pairwise(widths)])
         self.upsample = deconv2x2(channels, channels)
         self.logits = conv2d(channels, num_classes, 1)
+
+    def start_small(self):
+        """Begin with even masks, and without what flows from the head before."""
+        start_small(self.logits)
+        start_small(self.flow)
 
     def features(self, roi_features, previous=None):
         """RoI features [R, C, 14, 14] -> [R, channels, 14, 14].

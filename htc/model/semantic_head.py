@@ -11,7 +11,7 @@ from paddle import nn
 
 from htc.config.schema import SemanticConfig
 from htc.model.boxes import dim, full_precision
-from htc.model.layers import conv2d
+from htc.model.layers import conv2d, start_small
 from htc.model.losses import cross_entropy
 from htc.model.resizing import resize
 from htc.model.targets import semantic_labels
@@ -46,6 +46,11 @@ class SemanticHead(nn.Layer):
         # A layer that nothing reads would never get a gradient.
         self.embedding = conv2d(channels, channels, 1) if config.fusion else None
         self.logits = conv2d(channels, num_classes, 1)
+
+    def start_small(self):
+        """Begin with even classes and next to nothing in the fused feature."""
+        start_small(self.logits)
+        start_small(self.embedding)
 
     def forward(self, pyramid) -> Semantic:
         """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""

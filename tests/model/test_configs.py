@@ -193,3 +193,18 @@ def test_stride_in_the_1x1_convolution():
     config.stride_in_1x1 = False
     block = ResNet(config).layer2[0]
     assert list(block.conv1._stride) == [1, 1] and list(block.conv2._stride) == [2, 2]
+
+
+def test_a_small_start_says_nothing_yet():
+    """Even masks and classes, and nothing fused: their losses are those of a coin and a die."""
+    sizes = [(96, 96)]
+    losses = {}
+    for small_start in (False, True):
+        model = tiny_model(small_start=small_start)
+        losses[small_start] = train_step(model, sizes, [picture(96, 96, 3)])
+    for stage, weight in enumerate((1, 0.5, 0.25)):
+        mask = float(losses[True][f"loss_mask_stage{stage}"])
+        assert mask == pytest.approx(weight * np.log(2), rel=0.02)
+    # 0.2 is the weight of this loss; every pixel of the picture has a class.
+    assert float(losses[True]["loss_semantic"]) == pytest.approx(0.2 * np.log(5), rel=0.02)
+    assert float(losses[False]["loss_semantic"]) > 0.205 * np.log(5)
