@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace) -> int:
         import fastapi  # noqa: F401
         import uvicorn
     except ImportError as error:
-        raise ConfigError(f"the service needs {error.name}: pip install fastapi uvicorn") from None
+        raise ConfigError(f'the service needs {error.name}: pip install ".[serve]"') from None
     prepare_threads(config.runtime)
     from htc.deploy import is_export
     from htc.predictor import Predictor
