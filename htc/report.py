@@ -64,18 +64,18 @@ def plot_curves(entries: list[dict], path: Path) -> None:
     train = [entry for entry in entries if entry["kind"] == "train"]
     evals = [entry for entry in entries if entry["kind"] == "eval"]
     # Not by pyplot: it would choose a window system and keep the figure.
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, rate, ap = figure.subplots(1, 3)
+    loss, rate, ap = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     steps = [entry["step"] for entry in train]
-    names = [name for name in (train[-1] if train else {}) if name.startswith("loss")]
-    for name in names:
-        style = {"color": "black", "linewidth": 2} if name == "loss" else {"linewidth": 0.9}
+    for name in [name for name in (train[-1] if train else {}) if name.startswith("loss")]:
         values = [entry.get(name, float("nan")) for entry in train]
-        loss.plot(steps, values, label=name.removeprefix("loss_"), **style)
+        loss.plot(steps, values, label=name.removeprefix("loss_"), **_style(name))
     loss.set(title="loss", xlabel="step", yscale="log")
-    if names:
-        loss.legend(fontsize=6, ncols=2)
+    if train:
+        smallest = min(entry["loss"] for entry in train)
+        loss.set_ylim(bottom=smallest * 2e-3)  # a stage without positives is near 0 for a while
+        loss.legend(fontsize=7, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     rate.plot(steps, [entry["learning_rate"] for entry in train])
     rate.set(title="learning rate", xlabel="step")
     for metric in ("box", "mask"):
@@ -88,6 +88,16 @@ def plot_curves(entries: list[dict], path: Path) -> None:
         axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
+
+
+def _style(name: str) -> dict:
+    """How a loss is drawn: its part's colour, its stage's kind of line."""
+    if name == "loss":
+        return {"color": "black", "linewidth": 2}
+    part, _, stage = name.removeprefix("loss_").partition("_stage")
+    parts = ("rpn_cls", "rpn_reg", "semantic", "bbox_cls", "bbox_reg", "mask")
+    colour = f"C{parts.index(part)}" if part in parts else "grey"
+    return {"color": colour, "linewidth": 1.1, "linestyle": ["-", "--", ":"][int(stage or 0) % 3]}
 
 
 def _summary(trainer, entries: list[dict], seconds: float) -> str:
