@@ -80,7 +80,8 @@ def evaluate(options: argparse.Namespace) -> int:
             rank, world = processes.start()
             start_logging(None, rank)
             own = None if is_export(config.weights) else config
-            opened = open_network(config.weights, own, options.precision, options.engine)
+            threads = config.runtime.threads or None
+            opened = open_network(config.weights, own, options.precision, options.engine, threads)
             if own is None:
                 take_export_settings(config, opened.config)
             dataset = CocoDataset.from_config(config, "val")

@@ -110,6 +110,7 @@ def infer(options: argparse.Namespace) -> int:
         options.precision,
         options.batch_size,
         options.engine,
+        config.runtime.threads or None,
     )
     options.output.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []

@@ -30,7 +30,8 @@ def computes_bfloat16(flags: frozenset[str] | None = None) -> bool:
 def default_threads() -> int:
     """OMP_NUM_THREADS where somebody chose it; else the processors of this process, at most 8."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
-    # Paddle sets it to 1 on import where nothing is set, which is nobody's choice.
+    # Paddle sets it to 1 on import where nothing is set: a 1 may be nobody's choice. Whoever wants
+    # one thread says so by `threads`.
     if chosen.isdigit() and int(chosen) > 1:
         return int(chosen)
     return min(8, len(os.sched_getaffinity(0)))

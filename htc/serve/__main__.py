@@ -75,6 +75,7 @@ def serve(options: argparse.Namespace) -> int:
         options.precision,
         options.batch_size,
         options.engine,
+        config.runtime.threads or None,
     )
     limits = Limits(int(options.max_mib * 2**20), int(options.max_megapixels * 1e6), options.queue)
     application = make_application(predictor, limits)
