@@ -54,18 +54,18 @@ def open_network(
         as htc.Predictor.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+        raise ExportError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
     if precision not in ("fp32", "bf16", "auto"):
-        raise ValueError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
+        raise ExportError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
     if is_export(source):
         return _of_export(source, config, precision, engine, threads)
     device = paddle.device.get_device()
     on_cpu = device == "cpu"
     if engine == "inference" and not on_cpu:
-        raise ValueError(f"engine: 'inference' runs on the CPU, and the device is {device}")
+        raise ExportError(f"engine: 'inference' runs on the CPU, and the device is {device}")
     if engine == "eager" or not on_cpu:
         if precision == "bf16":
-            raise ValueError("precision: the eager network runs in 'fp32'; use engine='inference'")
+            raise ExportError("precision: the eager network runs in 'fp32'; use engine='inference'")
         source = open_source(source, config)
         network = source.build()
         return _opened(network, source, "eager", "fp32", lambda: network)
@@ -75,9 +75,9 @@ def open_network(
 
 def _of_export(source, config, precision, engine, threads) -> OpenNetwork:
     if engine == "eager":
-        raise ValueError(f"engine: {source} is an export, which only 'inference' runs")
+        raise ExportError(f"engine: {source} is an export, which only 'inference' runs")
     if config is not None:
-        raise ValueError(f"config: {source} is an export, which has its own; leave config out")
+        raise ExportError(f"config: {source} is an export, which has its own; leave config out")
     network = ExportedNetwork(source, precision, threads)
 
     def no_eager():

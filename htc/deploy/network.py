@@ -44,8 +44,8 @@ class ExportedNetwork:
         manifest, config: of the export. precision: "fp32" or "bf16".
 
     Raises:
-        ExportError: damaged, of other versions, or made for operators that are not installed.
-        ValueError: a precision that the processor does not have.
+        ExportError: damaged, of other versions, made for operators that are not installed, or a
+            precision that the processor does not have.
     """
 
     def __init__(
@@ -125,13 +125,13 @@ def choose_precision(precision: str) -> str:
     """ "fp32" or "bf16" for a wish, which may be "auto".
 
     Raises:
-        ValueError: another wish, or bf16 on a processor that does not compute it.
+        ExportError: another wish, or bf16 on a processor that does not compute it.
     """
     if precision not in ("fp32", "bf16", "auto"):
-        raise ValueError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
+        raise ExportError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
     native = computes_bfloat16()
     if precision == "bf16" and not native:
-        raise ValueError(
+        raise ExportError(
             "precision: 'bf16' needs a processor with avx512_bf16 or amx_bf16, and this one has"
             " neither (without them it would be slower than 'fp32'); use 'fp32' or 'auto'"
         )
