@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 
@@ -15,7 +16,7 @@ def conv2d(
     """A convolution that keeps height and width at stride 1; He-initialised over its outputs."""
     if initializer is None:
         initializer = he_normal(out_channels * kernel_size**2 // groups)
-    return nn.Conv2D(
+    return _Conv2D(
         in_channels,
         out_channels,
         kernel_size,
@@ -37,9 +38,33 @@ def linear(in_features, out_features, initializer=None) -> nn.Linear:
 def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
     """The 2x2 transposed convolution that doubles height and width."""
     weight = paddle.ParamAttr(initializer=he_normal(4 * in_channels))
-    return nn.Conv2DTranspose(
+    return _Conv2DTranspose(
         in_channels, out_channels, 2, stride=2, weight_attr=weight, bias_attr=_zero()
     )
+
+
+class _Conv2D(nn.Conv2D):
+    def forward(self, x):
+        if self.bias is None or not _adds_slowly(x):
+            return super().forward(x)
+        y = F.conv2d(x, self.weight, None, self._stride, self._padding, groups=self._groups)
+        return y + self.bias.reshape([-1, 1, 1])
+
+
+class _Conv2DTranspose(nn.Conv2DTranspose):
+    def forward(self, x):
+        if not _adds_slowly(x):
+            return super().forward(x)
+        y = F.conv2d_transpose(x, self.weight, None, self._stride)
+        return y + self.bias.reshape([-1, 1, 1])
+
+
+def _adds_slowly(x) -> bool:
+    """Whether Paddle would take three times as long to add [1, C, 1, 1] as to add [C, 1, 1].
+
+    So it is on a CPU outside programs, forward and backward (3.3.1); the sums are the same.
+    """
+    return paddle.in_dynamic_mode() and x.place.is_cpu_place()
 
 
 def start_small(layer: nn.Layer | None) -> None:

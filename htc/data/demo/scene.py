@@ -45,10 +45,11 @@ class Scene:
 def draw_scene(random: Random, height: int, width: int) -> Scene:
     """A scene; the same for the same state of `random`."""
     canvas, semantic = _background(random, height, width)
+    canvas = _fade(random, canvas)
     things: list[Thing] = []
     if random.random() < CROWD_SHARE:
         things.append(_crowd(random, canvas))
-    for _ in range(random.integers(2, 6)):
+    for _ in range(random.integers(1, 5)):
         _place(random, canvas, things)
     for thing in things:
         semantic[thing.visible] = thing.label
@@ -79,6 +80,14 @@ def _background(random: Random, height: int, width: int) -> tuple[np.ndarray, np
     return canvas, labels
 
 
+def _fade(random: Random, canvas: np.ndarray) -> np.ndarray:
+    """Paler and duller, as behind things in focus: a small network learns from little."""
+    grey = canvas.mean(axis=2, keepdims=True)
+    dull = grey + (canvas - grey) * random.uniform(0.3, 0.45)
+    level = random.uniform(0.5, 0.75)
+    return (level + (dull - level) * random.uniform(0.4, 0.55)).astype(np.float32)
+
+
 def _lay(canvas, labels, surface, name: str, where: np.ndarray) -> None:
     canvas[where] = surface[where]
     labels[where] = _stuff_label(name)
@@ -93,9 +102,9 @@ def _place(random: Random, canvas: np.ndarray, things: list[Thing]) -> None:
     height, width = canvas.shape[:2]
     label = int(random.integers(len(THINGS)))
     for _ in range(10):
-        size = min(height, width) * random.uniform(0.4, 0.85)
-        centre = random.uniform(0.1, 0.9, 2) * (width, height)
-        if things and random.random() < 0.4:  # seek company
+        size = min(height, width) * random.uniform(0.45, 0.85)
+        centre = random.uniform(0.2, 0.8, 2) * (width, height)
+        if things and random.random() < 0.3:  # seek company
             other = np.argwhere(things[random.integers(len(things))].visible)
             centre = other.mean(0)[::-1] + random.normal(0, size * 0.45, 2)
         sprite = draw_sprite(random, THINGS[label], size, centre)

@@ -53,9 +53,9 @@ def gear(random: Random) -> list[Part]:
 
 def key(random: Random) -> list[Part]:
     """A ring, a thin shaft, and a bit of two or three teeth."""
-    bow, thick = random.uniform(0.18, 0.22), random.uniform(0.1, 0.13)
+    bow, thick = random.uniform(0.22, 0.27), random.uniform(0.14, 0.18)
     parts = [("add", circle(-0.5 + bow, 0, bow, bow * random.uniform(0.9, 1.3)))]
-    parts.append(("add", rectangle(-0.2, -thick / 2, 0.5, thick / 2)))
+    parts.append(("add", rectangle(-0.15, -thick / 2, 0.5, thick / 2)))
     parts.append(("cut", circle(-0.5 + bow, 0, bow * random.uniform(0.5, 0.62))))
     count = random.integers(2, 4)
     for tooth in range(count):
@@ -100,7 +100,7 @@ def umbrella(random: Random) -> list[Part]:
     dome = np.stack([0.5 * np.cos(angles), 0.02 + 0.48 * np.sin(angles)], 1)
     along = np.linspace(0, 1, ribs * 8 + 1)
     edge = np.stack([0.5 - along, 0.02 - 0.09 * np.abs(np.sin(np.pi * along * ribs))], 1)
-    thick, side = random.uniform(0.065, 0.085), -1 if random.random() < 0.5 else 1
+    thick, side = random.uniform(0.085, 0.11), -1 if random.random() < 0.5 else 1
     turn = np.linspace(0, np.pi, 12)
     hook = np.stack([side * (0.1 - 0.1 * np.cos(turn)), 0.4 + 0.1 * np.sin(turn)], 1)
     stick = np.concatenate([[(0, -0.5), (0, -0.2), (0, 0.1)], hook])
