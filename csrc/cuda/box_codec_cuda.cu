@@ -48,18 +48,16 @@ int decode_boxes(const T* boxes, const T* deltas, const T* image_sizes, const in
                  const BoxCodecShape& shape, const BoxCodecNorm& norm, T* decoded, void* stream) {
   const int64_t work = shape.num_boxes * shape.num_deltas;
   if (work == 0) return cudaSuccess;
-  decode_boxes_kernel<<<blocks_for(work), kThreads, 0, as_stream(stream)>>>(
-      boxes, deltas, image_sizes, boxes_num, shape, norm, decoded);
-  return launch_status();
+  return launch(decode_boxes_kernel<T>, blocks_for(work), kThreads, stream, boxes, deltas,
+                image_sizes, boxes_num, shape, norm, decoded);
 }
 
 template <typename T>
 int encode_boxes(const T* boxes, const T* targets, const BoxCodecShape& shape,
                  const BoxCodecNorm& norm, T* deltas, void* stream) {
   if (shape.num_boxes == 0) return cudaSuccess;
-  encode_boxes_kernel<<<blocks_for(shape.num_boxes), kThreads, 0, as_stream(stream)>>>(
-      boxes, targets, shape, norm, deltas);
-  return launch_status();
+  return launch(encode_boxes_kernel<T>, blocks_for(shape.num_boxes), kThreads, stream, boxes,
+                targets, shape, norm, deltas);
 }
 
 #define HTC_INSTANTIATE(T)                                                                         \

@@ -98,11 +98,11 @@ int mask_targets(const T* boxes, const uint8_t* bitmaps, const int64_t* gt_index
   const int64_t work = shape.num_boxes * shape.target_height * shape.target_width;
   if (work == 0) return cudaSuccess;
   const TargetTables<T> tables = tables_of<T>(shape, workspace);
-  target_tables_kernel<<<blocks_for(shape.num_boxes * tables.bins), kThreads, 0,
-                         as_stream(stream)>>>(boxes, shape, tables);
-  mask_targets_kernel<<<blocks_for(work), kThreads, 0, as_stream(stream)>>>(
-      boxes, bitmaps, gt_index, shape, tables, static_cast<T>(threshold), targets);
-  return launch_status();
+  const int status = launch(target_tables_kernel<T>, blocks_for(shape.num_boxes * tables.bins),
+                            kThreads, stream, boxes, shape, tables);
+  if (status != cudaSuccess) return status;
+  return launch(mask_targets_kernel<T>, blocks_for(work), kThreads, stream, boxes, bitmaps,
+                gt_index, shape, tables, static_cast<T>(threshold), targets);
 }
 
 #define HTC_INSTANTIATE(T)                                                                        \

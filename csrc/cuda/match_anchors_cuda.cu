@@ -1,6 +1,8 @@
-// One thread an anchor; ground truths pass through shared memory, kTile at a time. The largest IoU
-// of each ground truth is an atomic maximum over the bits of numbers that are never negative, so it
-// does not depend on the order. A second kernel hands out the low-quality matches.
+// One thread an anchor; ground truths pass through shared memory, kTile at a time. Anchors next to
+// each other lie in a small part of the picture, so a warp passes over the ground truths that none
+// of its anchors meets. The largest IoU of each ground truth is a maximum over the bits of numbers
+// that are never negative: first of the warp, then atomically of the block, then of all blocks, so
+// it does not depend on the order. A second kernel hands out the low-quality matches.
 #include "cuda/cuda_launch.h"
 #include "htc/ops/match_anchors.h"
 
@@ -28,6 +30,16 @@ struct Ordered<double> {
     return __longlong_as_double(static_cast<long long>(bits));
   }
 };
+
+// The maximum of the values of a warp, for all its threads.
+template <typename Bits>
+__device__ Bits warp_maximum(Bits value) {
+  for (int other = 16; other > 0; other /= 2) {
+    const Bits theirs = __shfl_xor_sync(~0u, value, other);
+    if (theirs > value) value = theirs;
+  }
+  return value;
+}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -70,19 +82,19 @@ __global__ void __launch_bounds__(kThreads)
       __syncthreads();
       const int64_t left = shape.num_gts - start;
       const int count = left < kTile ? static_cast<int>(left) : kTile;
-      if (!ignored) {
-        for (int j = 0; j < count; ++j) {
-          const T value = iou(anchor, anchor_area, tile[j], tile_area[j]);
-          if (value > most) {
-            most = value;
-            index = start + j;
-          }
-          const typename Bits::type order = Bits::from(value);
-          if (order > tile_best[j]) atomicMax(&tile_best[j], order);
+      for (int j = 0; j < count; ++j) {
+        const bool meets = !ignored && intersection(anchor, tile[j]) > T(0);
+        if (!__any_sync(~0u, meets)) continue;  // the IoU is 0, which nothing below takes note of
+        const T value = meets ? iou(anchor, anchor_area, tile[j], tile_area[j]) : T(0);
+        if (value > most) {
+          most = value;
+          index = start + j;
         }
+        const typename Bits::type order = warp_maximum(Bits::from(value));
+        if (threadIdx.x % 32 == 0) atomicMax(&tile_best[j], order);
       }
       __syncthreads();
-      if (threadIdx.x < count && tile_best[threadIdx.x] > 0) {
+      if (static_cast<int>(threadIdx.x) < count && tile_best[threadIdx.x] > 0) {
         atomicMax(&best[start + threadIdx.x], tile_best[threadIdx.x]);
       }
     }
@@ -138,13 +150,11 @@ int match_anchors(const T* anchors, const T* gts, const T* ignores, const MatchS
     if (status != cudaSuccess) return static_cast<int>(status);
   }
   const unsigned blocks = blocks_for(shape.num_anchors);
-  match_anchors_kernel<T><<<blocks, kThreads, 0, as_stream(stream)>>>(anchors, gts, ignores, shape,
-                                                                      rule, best, matched, max_iou);
-  if (rule.low_quality && shape.num_gts > 0) {
-    take_anchors_kernel<T><<<blocks, kThreads, 0, as_stream(stream)>>>(
-        anchors, gts, shape, T(rule.min_positive_iou), best, max_iou, matched);
-  }
-  return launch_status();
+  const int status = launch(match_anchors_kernel<T>, blocks, kThreads, stream, anchors, gts,
+                            ignores, shape, rule, best, matched, max_iou);
+  if (status != cudaSuccess || !rule.low_quality || shape.num_gts == 0) return status;
+  return launch(take_anchors_kernel<T>, blocks, kThreads, stream, anchors, gts, shape,
+                T(rule.min_positive_iou), best, max_iou, matched);
 }
 
 #define HTC_INSTANTIATE(T)                                                                         \

@@ -159,8 +159,10 @@ __global__ void decide_kernel(const uint32_t* __restrict__ order, int64_t num_bo
     __syncthreads();
     if (thread == 0) {
       Word stay = open;
-      for (int k = 0; k < kWordBits; ++k) {
-        if (stay >> k & 1) stay &= ~within[k];
+      for (Word next = open; next != 0;) {  // a box suppresses only later ones
+        const int k = __ffsll(static_cast<int64_t>(next)) - 1;
+        stay &= ~within[k];
+        next = stay & ~((Word{2} << k) - 1);
       }
       for (int64_t excess = __popcll(stay) - (max_keep - count); excess > 0; --excess) {
         stay &= ~(Word{1} << (63 - __clzll(static_cast<int64_t>(stay))));
@@ -176,7 +178,7 @@ __global__ void decide_kernel(const uint32_t* __restrict__ order, int64_t num_bo
     // 64 columns at a time, the rows split over the groups of threads.
     for (int64_t column = word + 1 + lane; column < words; column += kWordBits) {
       Word found = 0;
-#pragma unroll
+#pragma unroll  // the loads of all rows at once
       for (int row = thread / kWordBits; row < kWordBits; row += kDecideThreads / kWordBits) {
         if (stay >> row & 1) found |= rows[row * words + column];
       }
@@ -204,7 +206,7 @@ int nms(const T* boxes, const T* scores, const int64_t* class_ids, const NmsShap
         double iou_threshold, void* workspace, int64_t* kept, int64_t* num_kept, void* stream) {
   const int64_t num_boxes = shape.num_boxes;
   cudaStream_t queue = as_stream(stream);
-  cudaError_t status = cudaMemsetAsync(num_kept, 0, sizeof(int64_t), queue);
+  int status = cudaMemsetAsync(num_kept, 0, sizeof(int64_t), queue);
   if (status != cudaSuccess || num_boxes == 0) return status;
   Workspace parts(workspace);
   NmsBuffers<T> buffers(num_boxes, parts);
@@ -218,23 +220,25 @@ int nms(const T* boxes, const T* scores, const int64_t* class_ids, const NmsShap
   const dim3 count_grid(
       static_cast<unsigned>(tiles),
       static_cast<unsigned>(std::min((tiles + kVisitTiles - 1) / kVisitTiles, kMaxGridRows)));
-  visits_kernel<<<count_grid, kThreads, 0, queue>>>(scores, num_boxes, buffers.visits);
-  gather_kernel<<<blocks_for(num_boxes), kThreads, 0, queue>>>(
-      boxes, class_ids, buffers.visits, num_boxes, buffers.order, buffers.boxes, buffers.class_ids);
+  status =
+      launch(visits_kernel<T>, count_grid, kThreads, stream, scores, num_boxes, buffers.visits);
+  if (status != cudaSuccess) return status;
+  status = launch(gather_kernel<T>, blocks_for(num_boxes), kThreads, stream, boxes, class_ids,
+                  buffers.visits, num_boxes, buffers.order, buffers.boxes, buffers.class_ids);
 
   const int64_t* ids = class_ids ? buffers.class_ids : nullptr;
   const int64_t words_a_pass = pass_rows(num_boxes) / kWordBits;
-  for (int64_t first = 0; first < words; first += words_a_pass) {
+  for (int64_t first = 0; first < words && status == cudaSuccess; first += words_a_pass) {
     const int64_t end = std::min(first + words_a_pass, words);
     const dim3 grid(static_cast<unsigned>(words - first), static_cast<unsigned>(end - first));
-    overlap_kernel<<<grid, kWordBits, 0, queue>>>(
-        buffers.boxes, ids, num_boxes, static_cast<T>(iou_threshold), first, shape.max_keep,
-        num_kept, buffers.suppressed, buffers.overlaps);
-    decide_kernel<<<1, kDecideThreads, 0, queue>>>(buffers.order, num_boxes, first, end,
-                                                   shape.max_keep, buffers.overlaps,
-                                                   buffers.suppressed, kept, num_kept);
+    status = launch(overlap_kernel<T>, grid, kWordBits, stream, buffers.boxes, ids, num_boxes,
+                    static_cast<T>(iou_threshold), first, shape.max_keep, num_kept,
+                    buffers.suppressed, buffers.overlaps);
+    if (status != cudaSuccess) return status;
+    status = launch(decide_kernel, 1, kDecideThreads, stream, buffers.order, num_boxes, first, end,
+                    shape.max_keep, buffers.overlaps, buffers.suppressed, kept, num_kept);
   }
-  return launch_status();
+  return status;
 }
 
 #define HTC_INSTANTIATE(T)                                                                \

@@ -7,6 +7,11 @@ namespace {
 
 constexpr int kChunk = 16;  // pixels a thread: one 16-byte store
 
+// Whether the pixels x .. x + kChunk - 1 of a row lie beside the box: nearly all of a picture does.
+__device__ inline bool beside_box(const PasteAxes& axes, int64_t x, int64_t y) {
+  return y < axes.y.begin || y >= axes.y.end || x >= axes.x.end || x + kChunk <= axes.x.begin;
+}
+
 // A thread writes 16 pixels of the result, which may cross into another row or picture.
 template <typename T>
 __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes* __restrict__ axes,
@@ -15,9 +20,13 @@ __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes*
   const int64_t picture = shape.height * shape.width, total = shape.num_masks * picture;
   HTC_GRID_STRIDE(chunk, (total - 1) / kChunk + 1) {
     const int64_t first = chunk * kChunk;
-    int64_t n = first / picture;
-    int64_t y = (first - n * picture) / shape.width;
+    int64_t n = quotient(first, picture);
+    int64_t y = quotient(first - n * picture, shape.width);
     int64_t x = first - n * picture - y * shape.width;
+    if (x + kChunk <= shape.width && beside_box(axes[n], x, y)) {
+      *reinterpret_cast<uint4*>(bitmaps + first) = uint4{0, 0, 0, 0};
+      continue;
+    }
     __align__(16) uint8_t pixels[kChunk];
     for (int i = 0; i < kChunk; ++i) {
       uint8_t inside = 0;
@@ -61,11 +70,11 @@ int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shap
   const int64_t total = shape.num_masks * shape.height * shape.width;
   if (total == 0) return cudaSuccess;
   auto* axes = static_cast<PasteAxes*>(workspace);
-  paste_axes_kernel<<<blocks_for(shape.num_masks), kThreads, 0, as_stream(stream)>>>(boxes, shape,
-                                                                                     axes);
-  paste_masks_kernel<<<blocks_for((total - 1) / kChunk + 1), kThreads, 0, as_stream(stream)>>>(
-      masks, axes, shape, static_cast<T>(threshold), bitmaps);
-  return launch_status();
+  const int status =
+      launch(paste_axes_kernel, blocks_for(shape.num_masks), kThreads, stream, boxes, shape, axes);
+  if (status != cudaSuccess) return status;
+  return launch(paste_masks_kernel<T>, blocks_for((total - 1) / kChunk + 1), kThreads, stream,
+                masks, axes, shape, static_cast<T>(threshold), bitmaps);
 }
 
 #define HTC_INSTANTIATE(T)                                                                    \

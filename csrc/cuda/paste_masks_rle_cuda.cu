@@ -44,6 +44,7 @@ struct PastedMask {
   template <typename Emit>
   __device__ void changes(int64_t x, const Emit& emit) const {
     const PasteAxis& ys = axes.y;
+    if (ys.begin >= ys.end) return;  // a picture without rows begins and ends with them
     const bool meet = ys.begin == 0 && ys.end == shape.height;
     const int64_t base = x * shape.height;
     const PasteSample<T> column = paste_sample<T>(axes.x, x);
@@ -172,11 +173,11 @@ int paste_masks_rle_count(const T* masks, const double* boxes, const PasteMasksS
                           double threshold, void* workspace, int64_t* changes, void* stream) {
   if (shape.num_masks == 0) return cudaSuccess;
   auto* axes = static_cast<PasteAxes*>(workspace);
-  paste_axes_kernel<<<blocks_for(shape.num_masks), kThreads, 0, as_stream(stream)>>>(boxes, shape,
-                                                                                     axes);
-  count_kernel<<<block_a_mask(shape), kThreads, 0, as_stream(stream)>>>(
-      masks, axes, shape, static_cast<T>(threshold), changes);
-  return launch_status();
+  const int status =
+      launch(paste_axes_kernel, blocks_for(shape.num_masks), kThreads, stream, boxes, shape, axes);
+  if (status != cudaSuccess) return status;
+  return launch(count_kernel<T>, block_a_mask(shape), kThreads, stream, masks, axes, shape,
+                static_cast<T>(threshold), changes);
 }
 
 template <typename T>
@@ -185,20 +186,19 @@ int paste_masks_rle_places(const T* masks, const PasteMasksShape& shape, double 
                            int64_t* lengths, void* stream) {
   if (shape.num_masks == 0) return cudaSuccess;
   const auto* axes = static_cast<const PasteAxes*>(workspace);
-  places_kernel<<<block_a_mask(shape), kThreads, 0, as_stream(stream)>>>(
-      masks, axes, shape, static_cast<T>(threshold), change_offsets, places);
-  lengths_kernel<<<block_a_mask(shape), kThreads, 0, as_stream(stream)>>>(shape, change_offsets,
-                                                                          places, lengths);
-  return launch_status();
+  const int status = launch(places_kernel<T>, block_a_mask(shape), kThreads, stream, masks, axes,
+                            shape, static_cast<T>(threshold), change_offsets, places);
+  if (status != cudaSuccess) return status;
+  return launch(lengths_kernel, block_a_mask(shape), kThreads, stream, shape, change_offsets,
+                places, lengths);
 }
 
 int paste_masks_rle_write(const PasteMasksShape& shape, const int64_t* change_offsets,
                           const int64_t* places, const int64_t* code_offsets, uint8_t* codes,
                           void* stream) {
   if (shape.num_masks == 0) return cudaSuccess;
-  write_kernel<<<block_a_mask(shape), kThreads, 0, as_stream(stream)>>>(
-      shape, change_offsets, places, code_offsets, codes);
-  return launch_status();
+  return launch(write_kernel, block_a_mask(shape), kThreads, stream, shape, change_offsets, places,
+                code_offsets, codes);
 }
 
 #define HTC_INSTANTIATE(T)                                                                       \

@@ -77,11 +77,9 @@ int polygon_mask_targets(const T* boxes, const double* points, const int64_t* pa
                          const PolygonMaskTargetsShape& shape, void* workspace, float* targets,
                          void* stream) {
   if (shape.num_boxes == 0) return cudaSuccess;
-  polygon_mask_targets_kernel<<<blocks_for(shape.num_boxes, 1), kPolygonThreads, 0,
-                                as_stream(stream)>>>(boxes, points, part_offsets, gt_offsets,
-                                                     gt_index, shape, words_a_box(shape),
-                                                     static_cast<unsigned*>(workspace), targets);
-  return launch_status();
+  return launch(polygon_mask_targets_kernel<T>, blocks_for(shape.num_boxes, 1), kPolygonThreads,
+                stream, boxes, points, part_offsets, gt_offsets, gt_index, shape,
+                words_a_box(shape), static_cast<unsigned*>(workspace), targets);
 }
 
 #define HTC_INSTANTIATE(T)                                                                      \

@@ -1,10 +1,18 @@
-#include "cuda/cuda_half.h"
-#include "cuda/cuda_launch.h"
-#include "htc/ops/box_codec.h"
-#include "htc/ops/roi_align.h"
+// A block pools some channels of one RoI. Height and width do not mix (roi_axis.h), so the block
+// first writes down, in shared memory, which pixels each bin row and each bin column reads and what
+// they weigh; then a thread pools one bin of kPoolChannels channels at a time and reads every pixel
+// once, however many samples fall on it. RoIs whose tables do not fit are pooled sample by sample.
+#include <algorithm>
+
+#include "cuda/roi_device.h"
+#include "htc/ops/mask_targets.h"  // the table of an axis
 
 namespace htc::cuda {
 namespace {
+
+constexpr int kPoolChannels = 4;  // of a thread, at a time
+constexpr int kTableBins = 64;
+constexpr int kTableLength = 512;
 
 template <typename T>
 struct LevelPointers {
@@ -12,180 +20,158 @@ struct LevelPointers {
 };
 
 template <typename C>
-struct DeviceRoi {
-  int64_t picture;
-  int64_t first_y, last_y, first_x, last_x;  // pixels that it may read
-  RoiAxis<C> y, x;
-  int level;
+struct AxisTable {
+  int first[kTableBins], count[kTableBins], at[kTableBins];  // pixels of a bin; their weights
+  C weights[kTableLength];
+
+  // Weights follow each other in the table if positions rise, by no more than a pixel.
+  static __device__ bool holds(const RoiAxis<C>& axis, int64_t bins, int64_t first, int64_t last) {
+    return bins <= kTableBins && last < (int64_t{1} << 30) &&
+           target_table_length(bins, last - first + 1) <= kTableLength && axis.bin >= C(0) &&
+           axis.bin <= axis.grid;
+  }
+  __device__ void set(const RoiAxis<C>& axis, int64_t bin, int64_t first_pixel) {
+    if (axis.grid == C(0)) {
+      count[bin] = 0;
+      return;
+    }
+    // The table begins at the first pixel of the RoI, not of the picture.
+    const TargetTaps taps = set_target_taps(axis, bin, weights, first_pixel);
+    first[bin] = static_cast<int>(taps.first);
+    count[bin] = static_cast<int>(taps.count);
+    at[bin] = static_cast<int>(target_table_at(bin, taps) - first_pixel);
+  }
 };
 
-template <typename C>
-__device__ DeviceRoi<C> device_roi(const C* boxes, const int64_t* boxes_num,
-                                   const RoiAlignShape& shape, int64_t r) {
-  DeviceRoi<C> roi;
-  const Box<C> box = load_box(boxes, r);
-  roi.picture = picture_of_box(r, boxes_num, shape.num_pictures);
-  roi.level = shape.num_levels == 1
-                  ? 0
-                  : level_of_box(box, static_cast<C>(shape.canonical_size), shape.num_levels);
-  const C scale = static_cast<C>(shape.scales[roi.level]);
-  roi.y = roi_axis(box.y1, box.y2, scale, shape.pooled_height, shape.sampling_ratio, shape.aligned,
-                   shape.heights[roi.level]);
-  roi.x = roi_axis(box.x1, box.x2, scale, shape.pooled_width, shape.sampling_ratio, shape.aligned,
-                   shape.widths[roi.level]);
-  if (roi.y.grid == C(0) || roi.x.grid == C(0)) roi.y.grid = roi.x.grid = 0;
-  pixel_range(roi.y, shape.pooled_height, roi.first_y, roi.last_y);
-  pixel_range(roi.x, shape.pooled_width, roi.first_x, roi.last_x);
-  return roi;
-}
+// Where the channels of a thread lie: those beyond the last are the first once more.
+struct Channels {
+  int64_t offsets[kPoolChannels];
+  int count;
 
-// A thread pools one bin of this many channels: positions and weights are theirs together.
-constexpr int kPoolChannels = 4;
+  __device__ Channels(int64_t left, int64_t plane)
+      : count(static_cast<int>(min_or<int64_t>(kPoolChannels, left))) {
+#pragma unroll
+    for (int c = 0; c < kPoolChannels; ++c) offsets[c] = c < count ? c * plane : 0;
+  }
+};
 
 template <typename T, typename C>
-__global__ void __launch_bounds__(kThreads)
-    roi_align_kernel(LevelPointers<const T> features, const C* __restrict__ boxes,
-                     const int64_t* __restrict__ boxes_num, RoiAlignShape shape, int64_t work,
-                     T* __restrict__ pooled) {
-  const int64_t bins = shape.pooled_height * shape.pooled_width;
-  const int64_t groups = (shape.channels + kPoolChannels - 1) / kPoolChannels;
-  HTC_GRID_STRIDE(index, work) {
-    const int64_t bin = index % bins, group = index / bins % groups, r = index / bins / groups;
-    const int64_t ph = bin / shape.pooled_width, pw = bin % shape.pooled_width;
-    const DeviceRoi<C> roi = device_roi(boxes, boxes_num, shape, r);
-    const int64_t width = roi.x.size, plane = roi.y.size * width;
-    const int64_t first = group * kPoolChannels;
-    const int channels = static_cast<int>(min_or<int64_t>(kPoolChannels, shape.channels - first));
-    const T* source = features.data[roi.level] + (roi.picture * shape.channels + first) * plane;
-    C sum[kPoolChannels] = {};
-    const SampleRange ys = samples_between(roi.y, ph, -1.0, static_cast<double>(roi.y.size));
-    const SampleRange xs = samples_between(roi.x, pw, -1.0, static_cast<double>(roi.x.size));
-    for (int64_t iy = 0; iy < ys.count; ++iy) {
-      SampleTaps<C> y;
-      if (!sample_taps(sample_position(roi.y, ph, static_cast<C>(ys.first + iy)), roi.y.size, y)) {
+__device__ void pool_by_table(const T* source, int64_t width, const Channels& channels,
+                              const AxisTable<C>& ys, const AxisTable<C>& xs, int ph, int pw,
+                              C* sum) {
+  const int rows = ys.count[ph], columns = xs.count[pw];
+  if (rows == 0 || columns == 0) return;
+  const C *row_weights = ys.weights + ys.at[ph], *column_weights = xs.weights + xs.at[pw];
+  const T* row = source + ys.first[ph] * width + xs.first[pw];
+  for (int y = 0; y < rows; ++y, row += width) {
+    C part[kPoolChannels] = {};
+    for (int x = 0; x < columns; ++x) {
+      const C weight = column_weights[x];
+#pragma unroll
+      for (int c = 0; c < kPoolChannels; ++c) {
+        part[c] = multiply_add(weight, to_compute(row[channels.offsets[c] + x]), part[c]);
+      }
+    }
+    const C weight = row_weights[y];
+#pragma unroll
+    for (int c = 0; c < kPoolChannels; ++c) sum[c] = multiply_add(weight, part[c], sum[c]);
+  }
+}
+
+template <typename T, typename C>
+__device__ void pool_by_sample(const T* source, int64_t width, const Channels& channels,
+                               const DeviceRoi<C>& roi, int64_t ph, int64_t pw, C* sum) {
+  const SampleRange ys = samples_between(roi.y, ph, -1.0, static_cast<double>(roi.y.size));
+  const SampleRange xs = samples_between(roi.x, pw, -1.0, static_cast<double>(roi.x.size));
+  for (int64_t iy = 0; iy < ys.count; ++iy) {
+    SampleTaps<C> y;
+    if (!sample_taps(sample_position(roi.y, ph, static_cast<C>(ys.first + iy)), roi.y.size, y)) {
+      continue;
+    }
+    const T* low_row = source + y.low * width;
+    const T* high_row = low_row + (y.high_weight != C(0) ? width : 0);
+    for (int64_t ix = 0; ix < xs.count; ++ix) {
+      SampleTaps<C> x;
+      if (!sample_taps(sample_position(roi.x, pw, static_cast<C>(xs.first + ix)), width, x)) {
         continue;
       }
-      const T* low_row = source + y.low * width;
-      const T* high_row = low_row + (y.high_weight != C(0) ? width : 0);
-      for (int64_t ix = 0; ix < xs.count; ++ix) {
-        SampleTaps<C> x;
-        if (!sample_taps(sample_position(roi.x, pw, static_cast<C>(xs.first + ix)), width, x)) {
-          continue;
-        }
-        const int64_t high = x.low + (x.high_weight != C(0) ? 1 : 0);
+      const int64_t high = x.low + (x.high_weight != C(0) ? 1 : 0);
 #pragma unroll
-        for (int c = 0; c < kPoolChannels; ++c) {
-          if (c >= channels) break;
-          const int64_t at = c * plane;
-          sum[c] += y.low_weight * (x.low_weight * to_compute(low_row[at + x.low]) +
-                                    x.high_weight * to_compute(low_row[at + high])) +
-                    y.high_weight * (x.low_weight * to_compute(high_row[at + x.low]) +
-                                     x.high_weight * to_compute(high_row[at + high]));
-        }
+      for (int c = 0; c < kPoolChannels; ++c) {
+        const int64_t at = channels.offsets[c];
+        sum[c] += y.low_weight * (x.low_weight * to_compute(low_row[at + x.low]) +
+                                  x.high_weight * to_compute(low_row[at + high])) +
+                  y.high_weight * (x.low_weight * to_compute(high_row[at + x.low]) +
+                                   x.high_weight * to_compute(high_row[at + high]));
       }
     }
-    const C count = max_or(roi.y.grid * roi.x.grid, C(1));
-    T* target = pooled + (r * shape.channels + first) * bins + bin;
-#pragma unroll
-    for (int c = 0; c < kPoolChannels; ++c) {
-      if (c < channels) from_compute(sum[c] / count, target[c * bins]);
-    }
   }
 }
 
+// Shared memory runs no constructors.
 template <typename C>
-__global__ void plan_kernel(const C* __restrict__ boxes, const int64_t* __restrict__ boxes_num,
-                            RoiAlignShape shape, DeviceRoi<C>* __restrict__ rois) {
-  HTC_GRID_STRIDE(r, shape.num_rois) { rois[r] = device_roi(boxes, boxes_num, shape, r); }
-}
+struct RoiStorage {
+  alignas(DeviceRoi<C>) unsigned char bytes[sizeof(DeviceRoi<C>)];
+  __device__ DeviceRoi<C>& roi() { return *reinterpret_cast<DeviceRoi<C>*>(bytes); }
+};
 
-// The gradient is gathered: a thread owns one pixel of some channels and goes over the RoIs that
-// read it in their order. No atomics, so the same bits every time.
-constexpr int kTileWidth = 32, kTileHeight = 8;
-constexpr int kGradChannels = 8;
-static_assert(kTileWidth * kTileHeight == kThreads, "a thread a pixel");
-
-// Writes the indices of the RoIs among base .. base + kThreads - 1 that touch the tile to `list`,
-// ascending, and returns how many, to all threads of the block.
-template <typename C>
-__device__ int touching_rois(const DeviceRoi<C>* rois, int64_t num_rois, int64_t base, int level,
-                             int64_t picture, int64_t tile_y, int64_t tile_x, int* list) {
-  constexpr int kWarps = kThreads / 32;
-  __shared__ int warp_count[kWarps];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64_t r = base + threadIdx.x;
-  bool touches = false;
-  if (r < num_rois) {
-    const DeviceRoi<C>& roi = rois[r];
-    touches = roi.level == level && roi.picture == picture && roi.first_y < tile_y + kTileHeight &&
-              roi.last_y >= tile_y && roi.first_x < tile_x + kTileWidth && roi.last_x >= tile_x;
-  }
-  const unsigned votes = __ballot_sync(0xffffffffu, touches);
-  __syncthreads();  // the list and counts of the call before have been read
-  if (lane == 0) warp_count[warp] = __popc(votes);
-  __syncthreads();
-  int before = 0, total = 0;
-  for (int w = 0; w < kWarps; ++w) {
-    if (w == warp) before = total;
-    total += warp_count[w];
-  }
-  if (touches) list[before + __popc(votes & ((1u << lane) - 1u))] = static_cast<int>(threadIdx.x);
-  __syncthreads();
-  return total;
-}
-
+// Channels are counted in `quads` of kPoolChannels; a block has `quads_a_block` of one RoI.
 template <typename T, typename C>
-__global__ void __launch_bounds__(kThreads)
-    roi_align_grad_kernel(const T* __restrict__ pooled_grad, const DeviceRoi<C>* __restrict__ rois,
-                          RoiAlignShape shape, int level, int64_t tiles, T* __restrict__ result) {
-  __shared__ int list[kThreads];
-  const int64_t height = shape.heights[level], width = shape.widths[level];
+__global__ void __launch_bounds__(kThreads, 3)
+    roi_align_kernel(LevelPointers<const T> features, const C* __restrict__ boxes,
+                     const int64_t* __restrict__ boxes_num, RoiAlignShape shape,
+                     int64_t quads_a_block, int64_t blocks_a_roi, T* __restrict__ pooled) {
+  __shared__ RoiStorage<C> storage;
+  __shared__ AxisTable<C> ys, xs;
+  __shared__ bool by_table;
+  DeviceRoi<C>& roi = storage.roi();
   const int64_t bins = shape.pooled_height * shape.pooled_width;
-  const int64_t groups = (shape.channels + kGradChannels - 1) / kGradChannels;
-  const int64_t tiles_x = (width + kTileWidth - 1) / kTileWidth;
-  const int64_t tiles_y = (height + kTileHeight - 1) / kTileHeight;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const int64_t tile_x = tile % tiles_x * kTileWidth;
-    const int64_t tile_y = tile / tiles_x % tiles_y * kTileHeight;
-    const int64_t group = tile / tiles_x / tiles_y % groups;
-    const int64_t picture = tile / tiles_x / tiles_y / groups;
-    const int64_t y = tile_y + threadIdx.x / kTileWidth, x = tile_x + threadIdx.x % kTileWidth;
-    const bool inside = y < height && x < width;
-    const int64_t first = group * kGradChannels;
-    const int channels = static_cast<int>(min_or<int64_t>(kGradChannels, shape.channels - first));
-    C sum[kGradChannels] = {};
-    for (int64_t base = 0; base < shape.num_rois; base += kThreads) {
-      const int count =
-          touching_rois(rois, shape.num_rois, base, level, picture, tile_y, tile_x, list);
-      for (int i = 0; inside && i < count; ++i) {
-        const int64_t r = base + list[i];
-        const DeviceRoi<C>& roi = rois[r];
-        if (y < roi.first_y || y > roi.last_y || x < roi.first_x || x > roi.last_x) continue;
-        int64_t ph, ph_last, pw_first, pw_last;
-        bins_of_pixel(roi.y, shape.pooled_height, y, ph, ph_last);
-        bins_of_pixel(roi.x, shape.pooled_width, x, pw_first, pw_last);
-        const T* grad = pooled_grad + (r * shape.channels + first) * bins;
-        const C share = C(1) / (roi.y.grid * roi.x.grid);
-        for (; ph <= ph_last; ++ph) {
-          const C weight_y = pixel_weight(roi.y, ph, y) * share;
-          if (weight_y == C(0)) continue;
-          for (int64_t pw = pw_first; pw <= pw_last; ++pw) {
-            const C weight = weight_y * pixel_weight(roi.x, pw, x);
-            if (weight == C(0)) continue;
-            const T* source = grad + ph * shape.pooled_width + pw;
-#pragma unroll
-            for (int c = 0; c < kGradChannels; ++c) {
-              if (c < channels) sum[c] += weight * to_compute(source[c * bins]);
-            }
-          }
+  for (int64_t block = blockIdx.x; block < shape.num_rois * blocks_a_roi; block += gridDim.x) {
+    const int64_t r = block / blocks_a_roi;
+    const int64_t first_channel = (block - r * blocks_a_roi) * quads_a_block * kPoolChannels;
+    const int64_t channels =
+        min_or<int64_t>(quads_a_block * kPoolChannels, shape.channels - first_channel);
+    const int64_t items = (channels + kPoolChannels - 1) / kPoolChannels * bins;
+    __syncthreads();  // the RoI before and its tables have been read
+    if (threadIdx.x == 0) {
+      roi = device_roi(boxes, boxes_num, shape, r);
+      by_table = AxisTable<C>::holds(roi.y, shape.pooled_height, roi.first_y, roi.last_y) &&
+                 AxisTable<C>::holds(roi.x, shape.pooled_width, roi.first_x, roi.last_x);
+    }
+    __syncthreads();
+    if (by_table) {
+      const int64_t lines = shape.pooled_height + shape.pooled_width;
+      for (int64_t line = threadIdx.x; line < lines; line += kThreads) {
+        if (line < shape.pooled_height) {
+          ys.set(roi.y, line, roi.first_y);
+        } else {
+          xs.set(roi.x, line - shape.pooled_height, roi.first_x);
         }
       }
     }
-    if (!inside) continue;
-    T* target = result + ((picture * shape.channels + first) * height + y) * width + x;
+    __syncthreads();
+    const int64_t width = roi.x.size, plane = roi.y.size * width;
+    const T* source =
+        features.data[roi.level] + (roi.picture * shape.channels + first_channel) * plane;
+    T* target = pooled + (r * shape.channels + first_channel) * bins;
+    const C count = max_or(roi.y.grid * roi.x.grid, C(1));
+    for (int64_t item = threadIdx.x; item < items; item += kThreads) {
+      const int64_t quad = quotient(item, bins), bin = item - quad * bins;
+      const int64_t ph = quotient(bin, shape.pooled_width), pw = bin - ph * shape.pooled_width;
+      const Channels mine(channels - quad * kPoolChannels, plane);
+      const T* planes = source + quad * kPoolChannels * plane;
+      C sum[kPoolChannels] = {};
+      if (by_table) {
+        pool_by_table(planes, width, mine, ys, xs, static_cast<int>(ph), static_cast<int>(pw), sum);
+      } else {
+        pool_by_sample(planes, width, mine, roi, ph, pw, sum);
+      }
 #pragma unroll
-    for (int c = 0; c < kGradChannels; ++c) {
-      if (c < channels) from_compute(sum[c], target[c * height * width]);
+      for (int c = 0; c < kPoolChannels; ++c) {
+        if (c < mine.count) {
+          from_compute(sum[c] / count, target[(quad * kPoolChannels + c) * bins + bin]);
+        }
+      }
     }
   }
 }
@@ -196,49 +182,24 @@ template <typename T>
 int roi_align(const T* const* features, const typename Compute<T>::type* boxes,
               const int64_t* boxes_num, const RoiAlignShape& shape, T* pooled, void* stream) {
   using C = typename Compute<T>::type;
-  const int64_t groups = (shape.channels + kPoolChannels - 1) / kPoolChannels;
-  const int64_t work = shape.num_rois * groups * shape.pooled_height * shape.pooled_width;
-  if (work == 0) return cudaSuccess;
+  const int64_t bins = shape.pooled_height * shape.pooled_width;
+  if (shape.num_rois == 0 || shape.channels == 0 || bins == 0) return cudaSuccess;
   LevelPointers<const T> levels{};
   for (int l = 0; l < shape.num_levels; ++l) levels.data[l] = features[l];
-  roi_align_kernel<T, C><<<blocks_for(work), kThreads, 0, as_stream(stream)>>>(
-      levels, boxes, boxes_num, shape, work, pooled);
-  return launch_status();
-}
-
-int64_t roi_align_grad_workspace_bytes(const RoiAlignShape& shape) {
-  return max_or<int64_t>(shape.num_rois, 1) * static_cast<int64_t>(sizeof(DeviceRoi<double>));
-}
-
-template <typename T>
-int roi_align_grad(const T* pooled_grad, const typename Compute<T>::type* boxes,
-                   const int64_t* boxes_num, const RoiAlignShape& shape, T* const* features_grad,
-                   void* workspace, void* stream) {
-  using C = typename Compute<T>::type;
-  auto* rois = static_cast<DeviceRoi<C>*>(workspace);
-  if (shape.num_rois > 0) {
-    plan_kernel<C><<<blocks_for(shape.num_rois), kThreads, 0, as_stream(stream)>>>(boxes, boxes_num,
-                                                                                   shape, rois);
-    if (const int status = launch_status()) return status;
-  }
-  const int64_t groups = (shape.channels + kGradChannels - 1) / kGradChannels;
-  for (int level = 0; level < shape.num_levels; ++level) {
-    const int64_t tiles = (shape.widths[level] + kTileWidth - 1) / kTileWidth *
-                          ((shape.heights[level] + kTileHeight - 1) / kTileHeight) * groups *
-                          shape.num_pictures;
-    if (tiles == 0) continue;
-    roi_align_grad_kernel<T, C><<<blocks_for(tiles, 1), kThreads, 0, as_stream(stream)>>>(
-        pooled_grad, rois, shape, level, tiles, features_grad[level]);
-    if (const int status = launch_status()) return status;
-  }
-  return cudaSuccess;
+  // Enough blocks for a large GPU, of which each has at least a bin a thread if it can.
+  constexpr int64_t kEnoughBlocks = 2048;
+  const int64_t quads = (shape.channels + kPoolChannels - 1) / kPoolChannels;
+  const int64_t least = std::min((kThreads + bins - 1) / bins, quads);
+  const int64_t wanted = std::clamp<int64_t>(kEnoughBlocks / shape.num_rois, 1, quads);
+  const int64_t quads_a_block = std::max(least, (quads + wanted - 1) / wanted);
+  const int64_t blocks_a_roi = (quads + quads_a_block - 1) / quads_a_block;
+  return launch(roi_align_kernel<T, C>, blocks_for(shape.num_rois * blocks_a_roi, 1), kThreads,
+                stream, levels, boxes, boxes_num, shape, quads_a_block, blocks_a_roi, pooled);
 }
 
 #define HTC_INSTANTIATE(T)                                                            \
   template int roi_align<T>(const T* const*, const Compute<T>::type*, const int64_t*, \
-                            const RoiAlignShape&, T*, void*);                         \
-  template int roi_align_grad<T>(const T*, const Compute<T>::type*, const int64_t*,   \
-                                 const RoiAlignShape&, T* const*, void*, void*);
+                            const RoiAlignShape&, T*, void*);
 HTC_INSTANTIATE(float)
 HTC_INSTANTIATE(double)
 HTC_INSTANTIATE(float16)

@@ -111,11 +111,10 @@ int soft_nms(const T* boxes, const T* scores, int64_t num_boxes, const SoftNmsRu
              void* workspace, int64_t* kept, T* kept_scores, int64_t* num_kept, void* stream) {
   if (num_boxes == 0) return cudaMemsetAsync(num_kept, 0, sizeof(int64_t), as_stream(stream));
   const bool linear = rule.method == SoftNmsMethod::kLinear;
-  soft_nms_kernel<<<1, kSoftThreads, 0, as_stream(stream)>>>(
-      boxes, scores, num_boxes, static_cast<T>(linear ? rule.iou_threshold : 0.0),
-      static_cast<T>(rule.sigma), static_cast<T>(rule.min_score), rule.method,
-      Workspace(workspace).take<T>(num_boxes), kept, kept_scores, num_kept);
-  return launch_status();
+  return launch(soft_nms_kernel<T>, 1, kSoftThreads, stream, boxes, scores, num_boxes,
+                static_cast<T>(linear ? rule.iou_threshold : 0.0), static_cast<T>(rule.sigma),
+                static_cast<T>(rule.min_score), rule.method,
+                Workspace(workspace).take<T>(num_boxes), kept, kept_scores, num_kept);
 }
 
 #define HTC_INSTANTIATE(T)                                                                       \

@@ -38,10 +38,12 @@ HTC_HOST_DEVICE HTC_INLINE int64_t target_table_at(int64_t bin, const TargetTaps
   return taps.first + 2 * bin;
 }
 
-// The pixels of one bin; their weights, not yet divided by the grid, go into the table.
+// The pixels of one bin; their weights, not yet divided by the grid, go into the table, which
+// begins at pixel `origin`. No sample of a bin lies before that, nor before those of an earlier
+// sample.
 template <typename T>
-HTC_HOST_DEVICE HTC_INLINE TargetTaps set_target_taps(const RoiAxis<T>& axis, int64_t bin,
-                                                      T* table) {
+HTC_HOST_DEVICE HTC_INLINE TargetTaps set_target_taps(const RoiAxis<T>& axis, int64_t bin, T* table,
+                                                      int64_t origin = 0) {
   const SampleRange range = samples_between(axis, bin, -1.0, static_cast<double>(axis.size));
   TargetTaps pixels = {0, 0};
   T* weights = table;
@@ -51,7 +53,7 @@ HTC_HOST_DEVICE HTC_INLINE TargetTaps set_target_taps(const RoiAxis<T>& axis, in
     if (!sample_taps(position, axis.size, taps)) continue;
     if (pixels.count == 0) {
       pixels.first = taps.low;
-      weights = table + target_table_at(bin, pixels);
+      weights = table + (target_table_at(bin, pixels) - origin);
     }
     const int64_t at = taps.low - pixels.first, end = at + (taps.high_weight != 0 ? 2 : 1);
     while (pixels.count < end) weights[pixels.count++] = T(0);
