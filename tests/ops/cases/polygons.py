@@ -1,7 +1,6 @@
 """Ground truths as polygons, and their targets by the COCO API itself."""
 
 import numpy as np
-from pycocotools import mask as coco
 
 from cases.masks import positives
 
@@ -36,6 +35,8 @@ def positive_polygons(count, num_gts, size=(800, 1333), dtype="float32", points=
 
 def with_pycocotools(boxes, polygons, gt_index, size):
     """The targets of finite boxes, box by box: frPyObjects, merge, decode. float32 [R, S, S]."""
+    from pycocotools import mask as coco  # not where the GPU benchmarks share this file
+
     height, width = size
     targets = np.zeros((len(boxes), height, width), "float32")
     for target, box, index in zip(targets, boxes, gt_index, strict=True):
