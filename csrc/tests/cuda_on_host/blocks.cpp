@@ -48,15 +48,16 @@ void run_thread() {
   _longjmp(scheduler, 1);
 }
 
-// Coroutines start by setcontext and change over by longjmp, which makes no system call.
-void go_on(Thread& thread) {
+// Coroutines start by setcontext and change over by longjmp, which makes no system call. Neither
+// function may become part of its caller, whose variables a jump would not bring back.
+__attribute__((noinline)) void go_on(Thread& thread) {
   if (_setjmp(scheduler) != 0) return;
   if (thread.started) _longjmp(thread.resume, 1);
   thread.started = true;
   setcontext(&thread.start);
 }
 
-void wait(State state, uint64_t value) {
+__attribute__((noinline)) void wait(State state, uint64_t value) {
   Thread& thread = threads[current];
   thread.state = state;
   thread.value = value;
