@@ -48,8 +48,19 @@ void run_thread() {
   _longjmp(scheduler, 1);
 }
 
-// Coroutines start by setcontext and change over by longjmp, which makes no system call. Neither
-// function may become part of its caller, whose variables a jump would not bring back.
+__attribute__((noinline)) void prepare(Thread& thread) {
+  if (!thread.stack) thread.stack.reset(new char[kStackBytes]);
+  getcontext(&thread.start);
+  thread.start.uc_stack.ss_sp = thread.stack.get();
+  thread.start.uc_stack.ss_size = kStackBytes;
+  thread.start.uc_link = nullptr;
+  makecontext(&thread.start, run_thread, 0);
+  thread.started = false;
+  thread.state = State::kReady;
+}
+
+// Coroutines start by setcontext and change over by longjmp, which makes no system call. None of
+// these functions may become part of its caller, whose variables a jump would not bring back.
 __attribute__((noinline)) void go_on(Thread& thread) {
   if (_setjmp(scheduler) != 0) return;
   if (thread.started) _longjmp(thread.resume, 1);
@@ -85,17 +96,7 @@ bool release(unsigned begin, unsigned end, State state) {
 }
 
 void run_block(unsigned count) {
-  for (unsigned t = 0; t < count; ++t) {
-    Thread& thread = threads[t];
-    if (!thread.stack) thread.stack.reset(new char[kStackBytes]);
-    getcontext(&thread.start);
-    thread.start.uc_stack.ss_sp = thread.stack.get();
-    thread.start.uc_stack.ss_size = kStackBytes;
-    thread.start.uc_link = nullptr;
-    makecontext(&thread.start, run_thread, 0);
-    thread.started = false;
-    thread.state = State::kReady;
-  }
+  for (unsigned t = 0; t < count; ++t) prepare(threads[t]);
   for (;;) {
     for (const unsigned t : order_of(count)) {
       if (threads[t].state != State::kReady) continue;
