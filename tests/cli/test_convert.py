@@ -91,7 +91,7 @@ def test_a_file_onto_itself(source):
         (["odd.npz", "x.npz"], "names of no known project"),
         (["source.npz"], "required: DST"),
         (["-o", "num_classes=3", "--", "source.npz", "x.npz"], "give one by -c"),
-        (["-c", "htc_r50", "source.npz", "x.npz"], "did you mean 'htc_r50_fpn_1x_coco'"),
+        (["-c", "htc_r50_fpn_1x", "source.npz", "x.npz"], "did you mean 'htc_r50_fpn_1x_coco'"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(source, arguments, message, monkeypatch, capsys):
