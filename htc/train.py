@@ -24,7 +24,7 @@ examples:
   python -m htc.train
   python -m htc.train -c htc_r50_fpn_1x_coco -o data.root=/data/coco --eval
   python -m htc.train -c my_config.yml --resume
-  python -m paddle.distributed.launch --gpus 0,1,2,3 htc-train -c htc_r50_fpn_1x_coco
+  python -m paddle.distributed.launch --gpus 0,1,2,3 htc/train.py -c htc_r50_fpn_1x_coco
 
 exit code: 0 done, 2 a mistake in the arguments, the configuration or the data, 1 a loss that is not
 finite, 128 + signal after Ctrl-C or SIGTERM (a checkpoint is written first)
