@@ -26,9 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from library import CALLS, STRUCTS, Library  # noqa: E402
-
 from build import ROOT, BuildError, build, build_on_host  # noqa: E402
+from library import CALLS, STRUCTS, Library  # noqa: E402
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
