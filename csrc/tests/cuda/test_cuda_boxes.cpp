@@ -33,7 +33,8 @@ void nms(int64_t count, int64_t classes, int64_t max_keep, double threshold) {
   const auto box = boxes<T>(count, 200, 300, true);
   const auto score = scores<T>(count);
   std::vector<int64_t> ids;
-  for (int64_t i = 0; i < count; ++i) ids.push_back(integer(-1, classes - 2) * (int64_t{1} << 40));
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(integer(-1, std::max<int64_t>(classes, 1) - 2) * (int64_t{1} << 40));
   const int64_t* class_ids = classes > 0 ? ids.data() : nullptr;
   const htc::NmsShape shape{count, max_keep};
   const int64_t room = std::min(count, max_keep);
