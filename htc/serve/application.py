@@ -19,8 +19,10 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from PIL import Image
+from pycocotools import mask as rle_tools
 
 from htc.detections import Detections
+from htc.outlines import outlines
 from htc.predictor import Predictor
 from htc.serve.batcher import Batcher, Closed, Full
 from htc.serve.metrics import Metrics
@@ -48,7 +50,7 @@ def make_application(predictor: Predictor, limits: Limits | None = None) -> Fast
     async def detect(
         request: Request,
         format: Literal["json", "overlay"] = "json",
-        masks: bool = True,
+        masks: Literal["rle", "polygons", "none"] = "rle",
         score: float = Query(0.5, ge=0, le=1),
     ):
         began = time.perf_counter()
@@ -64,7 +66,7 @@ def make_application(predictor: Predictor, limits: Limits | None = None) -> Fast
         if format == "overlay":
             response = await asyncio.to_thread(overlay, picture, found)
         else:
-            response = JSONResponse(as_json(found, masks))
+            response = JSONResponse(await asyncio.to_thread(as_json, found, masks))
         metrics.answered(200, time.perf_counter() - began, len(found))
         return response
 
@@ -129,8 +131,9 @@ async def read_body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def as_json(found: Detections, masks: bool) -> dict:
-    """Detections as plain values; masks are COCO's compressed RLE."""
+def as_json(found: Detections, masks: str) -> dict:
+    """Detections as plain values. masks: "rle", COCO's compressed code; "polygons", the outlines of
+    the parts and of their holes, [x, y, x, y, ...] in pixels; "none"."""
     entries = []
     for row in range(len(found)):
         label = int(found.labels[row])
@@ -140,12 +143,14 @@ def as_json(found: Detections, masks: bool) -> dict:
             "label": label,
             "name": found.class_names[label] if found.class_names else None,
         }
-        if masks and found.masks is not None:
+        if masks == "rle" and found.masks is not None:
             counts = found.masks[row]["counts"]
             entry["mask"] = {
                 "size": list(found.size),
                 "counts": counts.decode() if isinstance(counts, bytes) else counts,
             }
+        elif masks == "polygons" and found.masks is not None:
+            entry["polygons"], entry["holes"] = outlines(rle_tools.decode(found.masks[row]))
         entries.append(entry)
     return {"height": found.size[0], "width": found.size[1], "detections": entries}
 

@@ -93,8 +93,10 @@ def test_a_picture_gives_json(client):
 
 
 def test_thresholds_masks_and_formats(client):
-    both = client.post("/detect?score=0.1&masks=false", content=file_of(kind="JPEG")).json()
+    both = client.post("/detect?score=0.1&masks=none", content=file_of(kind="JPEG")).json()
     assert len(both["detections"]) == 2 and "mask" not in both["detections"][0]
+    (entry,) = client.post("/detect?masks=polygons", content=file_of()).json()["detections"]
+    assert entry["polygons"] == [[0, 0, 30, 0, 30, 20, 0, 20]] and entry["holes"] == []
     drawn = client.post("/detect?format=overlay", content=file_of(kind="WEBP"))
     assert drawn.headers["content-type"] == "image/jpeg" and drawn.headers["x-detections"] == "1"
     width, height = Image.open(io.BytesIO(drawn.content)).size  # small pictures are enlarged

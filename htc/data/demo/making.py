@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_tools
 
-from htc.data.demo.outline import outline
 from htc.data.demo.scene import STUFF_NAMES, THINGS, Scene, Thing, draw_scene
 from htc.data.errors import DatasetError
 from htc.data.paths import SPLITS, SplitPaths
+from htc.outlines import outlines
 
 logger = logging.getLogger("htc")
-VERSION = 4  # to be raised when the same seed gives other pictures: old folders are not used then
+VERSION = 5  # to be raised when the same seed gives other pictures: old folders are not used then
 RLE_SHARE = 0.15  # of the objects without holes are written as RLE all the same
 
 _Progress = Callable[[int, int], None]
@@ -142,8 +142,8 @@ def _annotations(random, scene: Scene, picture_id: int, first_id: int) -> list[d
 
 def _segmentation(random, thing: Thing):
     """Polygons where they can say it; else, and now and then, RLE of either kind."""
-    polygons, holes = outline(thing.visible)
-    if not thing.crowd and holes == 0 and random.random() >= RLE_SHARE:
+    polygons, holes = outlines(thing.visible)
+    if not thing.crowd and not holes and random.random() >= RLE_SHARE:
         return polygons
     if thing.crowd or random.random() < 0.5:
         return {"size": list(thing.visible.shape), "counts": _runs(thing.visible)}

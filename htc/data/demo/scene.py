@@ -49,7 +49,7 @@ def draw_scene(random: Random, height: int, width: int) -> Scene:
     things: list[Thing] = []
     if random.random() < CROWD_SHARE:
         things.append(_crowd(random, canvas))
-    for _ in range(random.integers(1, 5)):
+    for _ in range(random.integers(1, 4)):
         _place(random, canvas, things)
     for thing in things:
         semantic[thing.visible] = thing.label
@@ -102,7 +102,7 @@ def _place(random: Random, canvas: np.ndarray, things: list[Thing]) -> None:
     height, width = canvas.shape[:2]
     label = int(random.integers(len(THINGS)))
     for _ in range(10):
-        size = min(height, width) * random.uniform(0.45, 0.85)
+        size = min(height, width) * random.uniform(0.5, 0.9)
         centre = random.uniform(0.2, 0.8, 2) * (width, height)
         if things and random.random() < 0.3:  # seek company
             other = np.argwhere(things[random.integers(len(things))].visible)

@@ -34,17 +34,17 @@ def _band(points: np.ndarray, width: float) -> np.ndarray:
 
 def gear(random: Random) -> list[Part]:
     """Teeth around a disc with a hole, or with windows between spokes."""
-    teeth, root = random.integers(6, 10), random.uniform(0.36, 0.42)
+    teeth, root = random.integers(5, 9), random.uniform(0.35, 0.41)
     steps = np.arange(teeth * 4)
     radius = np.where(steps % 4 < 2, 0.5, root)
     angles = 2 * np.pi * (steps + np.where(steps % 2, -0.12, 0.12)) / (teeth * 4)
     parts = [("add", np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1))]
-    if random.random() < 0.5:
+    if random.random() < 0.6:
         return [*parts, ("cut", circle(0, 0, random.uniform(0.15, 0.23)))]
     spokes = random.integers(3, 5)
-    inner, outer = 0.13, root - 0.08
+    inner, outer = 0.13, root - 0.09
     for spoke in range(spokes):
-        start, end = 2 * np.pi * (spoke + 0.17) / spokes, 2 * np.pi * (spoke + 0.83) / spokes
+        start, end = 2 * np.pi * (spoke + 0.19) / spokes, 2 * np.pi * (spoke + 0.81) / spokes
         angles = np.linspace(start, end, 12)
         arc = np.stack([np.cos(angles), np.sin(angles)], 1)
         parts.append(("cut", np.concatenate([outer * arc, inner * arc[::-1]])))
@@ -53,14 +53,14 @@ def gear(random: Random) -> list[Part]:
 
 def key(random: Random) -> list[Part]:
     """A ring, a thin shaft, and a bit of two or three teeth."""
-    bow, thick = random.uniform(0.22, 0.27), random.uniform(0.14, 0.18)
+    bow, thick = random.uniform(0.23, 0.28), random.uniform(0.16, 0.2)
     parts = [("add", circle(-0.5 + bow, 0, bow, bow * random.uniform(0.9, 1.3)))]
     parts.append(("add", rectangle(-0.15, -thick / 2, 0.5, thick / 2)))
-    parts.append(("cut", circle(-0.5 + bow, 0, bow * random.uniform(0.5, 0.62))))
+    parts.append(("cut", circle(-0.5 + bow, 0, bow * random.uniform(0.45, 0.58))))
     count = random.integers(2, 4)
     for tooth in range(count):
-        x = 0.47 - tooth * 0.13
-        parts.append(("add", rectangle(x - 0.08, 0, x, thick / 2 + random.uniform(0.06, 0.15))))
+        x = 0.48 - tooth * 0.15
+        parts.append(("add", rectangle(x - 0.1, 0, x, thick / 2 + random.uniform(0.06, 0.15))))
     return parts
 
 
@@ -78,12 +78,12 @@ def mug(random: Random) -> list[Part]:
 
 def fish(random: Random) -> list[Part]:
     """A body of two arcs, a forked tail, fins, an eye and a gill."""
-    height = random.uniform(0.17, 0.25)
+    height = random.uniform(0.19, 0.27)
     along = np.linspace(0, 1, 24)
     x = -0.5 + 0.72 * along
     upper = height * np.sin(np.pi * along ** random.uniform(0.7, 0.9))
     body = np.concatenate([np.stack([x, -upper], 1), np.stack([x, upper * 0.9], 1)[::-1]])
-    fork = random.uniform(0.17, 0.26)
+    fork = random.uniform(0.2, 0.28)
     tail = np.array([(0.12, 0), (0.5, -fork), (0.38, 0), (0.5, fork)])
     fin = np.array([(-0.2, -height * 0.7), (-0.02, -height - 0.17), (0.1, -height * 0.5)])
     belly = np.array([(-0.18, height * 0.6), (-0.04, height + 0.1), (0.03, height * 0.5)])
@@ -100,7 +100,7 @@ def umbrella(random: Random) -> list[Part]:
     dome = np.stack([0.5 * np.cos(angles), 0.02 + 0.48 * np.sin(angles)], 1)
     along = np.linspace(0, 1, ribs * 8 + 1)
     edge = np.stack([0.5 - along, 0.02 - 0.09 * np.abs(np.sin(np.pi * along * ribs))], 1)
-    thick, side = random.uniform(0.085, 0.11), -1 if random.random() < 0.5 else 1
+    thick, side = random.uniform(0.09, 0.12), -1 if random.random() < 0.5 else 1
     turn = np.linspace(0, np.pi, 12)
     hook = np.stack([side * (0.1 - 0.1 * np.cos(turn)), 0.4 + 0.1 * np.sin(turn)], 1)
     stick = np.concatenate([[(0, -0.5), (0, -0.2), (0, 0.1)], hook])

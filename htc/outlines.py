@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 
-def outline(mask: np.ndarray) -> tuple[list[list[int]], int]:
+def outlines(mask: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
     """The outlines of a mask [H, W], along the edges of its pixels.
 
     COCO's rasteriser makes the same mask of them again, pixel for pixel, where there are no holes.
 
     Returns:
-        (polygons [x, y, x, y, ...] of the outer outlines, number of holes).
+        (outer outlines, outlines of the holes), each a polygon [x, y, x, y, ...] in pixels.
     """
     padded = np.pad(mask > 0, 1)
     inside = padded[1:-1, 1:-1]
@@ -25,14 +25,12 @@ def outline(mask: np.ndarray) -> tuple[list[list[int]], int]:
     ):
         for y, x in np.argwhere(inside & ~neighbour).tolist():
             edges.setdefault((x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
-    polygons, holes = [], 0
+    polygons, holes = [], []
     while edges:
         loop = _follow(edges)
         x, y = np.array(loop).T
-        if (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0:
-            polygons.append([value for point in loop for value in point])
-        else:
-            holes += 1
+        clockwise = (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0
+        (polygons if clockwise else holes).append([value for point in loop for value in point])
     return polygons, holes
 
 
