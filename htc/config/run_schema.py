@@ -97,7 +97,7 @@ class TrainConfig:
     amp: bool = key(False, "mixed precision (the same as --amp)")
     amp_dtype: str = key(
         "auto",
-        "auto: float16 on a GPU, bfloat16 on a CPU",
+        "auto: float16. On a CPU Paddle trains in float32 whatever is asked for",
         choices=("auto", "float16", "bfloat16"),
     )
     snapshot_epochs: int = key(1, "epochs between checkpoints", minimum=1)
