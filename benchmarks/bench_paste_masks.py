@@ -1,4 +1,4 @@
-"""Pasting 100 masks of 28 x 28 into a picture of 800 x 1333, to bitmaps and to run-length codes.
+"""Pasting 100 masks of 28 x 28 into a picture of 800 x 1333: bitmaps, bits, run-length codes.
 
 Paddle has no operator for it. Its bars are what detectors write instead: grid_sample over the whole
 picture for all masks at once, and over each box alone. The limit of the bitmaps is the time that
@@ -64,6 +64,14 @@ def htc_ops_bitmaps(masks, boxes):
     return htc_ops.paste_masks(masks, boxes, SIZE)
 
 
+def htc_ops_bits(masks, boxes):
+    return htc_ops.paste_masks(masks, boxes, SIZE, packed=True).numpy()
+
+
+def htc_ops_bitmaps_and_numpy_packbits(masks, boxes):
+    return np.packbits(htc_ops_bitmaps(masks, boxes).numpy(), axis=-1)
+
+
 def limit_filling_the_memory(masks, boxes):
     return paddle.full([len(masks), *SIZE], 1, "uint8")
 
@@ -95,6 +103,7 @@ BITMAPS = {
     paddle_box_by_box: 5,
     paddle_whole_picture: 2,
 }
+BITS = {htc_ops_bits: 30, htc_ops_bitmaps_and_numpy_packbits: 10}
 CODES = {
     htc_ops_codes: 100,
     paddle_box_by_box_without_coding: 8,
@@ -110,6 +119,14 @@ def test_bitmaps(benchmark, detections, function):
         different = (function(*detections) != htc_ops_bitmaps(*detections)).sum()
         assert int(different) <= COUNT
     benchmark.pedantic(function, detections, rounds=BITMAPS[function], warmup_rounds=1)
+
+
+@pytest.mark.parametrize("function", BITS)
+def test_bits(benchmark, detections, function):
+    benchmark.group = "paste_masks: 100 masks 28x28 to 800x1333 packed bits"
+    expected = htc_ops_bitmaps_and_numpy_packbits(*detections)
+    np.testing.assert_array_equal(function(*detections), expected)
+    benchmark.pedantic(function, detections, rounds=BITS[function], warmup_rounds=1)
 
 
 @pytest.mark.parametrize("function", CODES)

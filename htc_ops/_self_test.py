@@ -92,8 +92,11 @@ def _multilevel_roi_align(inputs):
 
 def _paste_masks(inputs):
     masks, boxes = inputs.masks, inputs.boxes[:6]
-    actual = htc_ops.paste_masks(inputs.tensor(masks), inputs.tensor(boxes), (60, 80))
-    return actual, paste_masks.paste_masks(masks, boxes, (60, 80))
+    tensors = inputs.tensor(masks), inputs.tensor(boxes)
+    bitmaps, bits = (htc_ops.paste_masks(*tensors, (60, 80), packed=form) for form in (False, True))
+    expected = paste_masks.paste_masks(masks, boxes, (60, 80))
+    expected = np.concatenate([expected, np.packbits(expected, axis=-1)], axis=-1)
+    return paddle.concat([bitmaps, bits], axis=-1), expected
 
 
 def _paste_masks_rle(inputs):

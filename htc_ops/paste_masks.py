@@ -1,4 +1,4 @@
-"""Masks of detections pasted into their picture: as bitmaps, and as COCO run-length codes."""
+"""Masks of detections pasted into their picture: as bitmaps, bits, and COCO run-length codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SIDE = 2**31 - 1
 
 
 @_library.operator
-def paste_masks(masks, boxes, image_size, threshold=0.5):
+def paste_masks(masks, boxes, image_size, threshold=0.5, packed=False):
     """Stretch each mask over its box, read it at every pixel's centre, and compare.
 
     The centre of pixel x is x + 0.5; on the mask that is (x + 0.5 - x1) / (x2 - x1) * M' - 0.5,
@@ -36,16 +36,23 @@ def paste_masks(masks, boxes, image_size, threshold=0.5):
         boxes: [N, 4] float32 or float64, x1 y1 x2 y2 in pixels of the picture; may reach out of it.
         image_size: (height, width) of the picture in pixels.
         threshold: from 0 to 1.
+        packed: one bit a pixel, an eighth of the memory. Rows are whole bytes, the first pixel in
+            the highest bit, zeros at the end: numpy.packbits(bitmaps, axis=-1), which
+            numpy.unpackbits(bits, axis=-1, count=width) undoes.
 
     Returns:
         [N, height, width] uint8 of 0 and 1, no gradient.
+        packed: [N, height, ceil(width / 8)] uint8.
 
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
     inputs, attributes = _checked(masks, boxes, image_size, threshold)
+    if not isinstance(packed, bool):
+        raise TypeError(f"packed: expected True or False, got {packed!r}"[:200])
+    name, output = ("htc_paste_masks_packed", "Bits") if packed else ("htc_paste_masks", "Bitmaps")
     with paddle.no_grad():
-        return _library.call("htc_paste_masks", inputs, attributes, {"Bitmaps": paddle.uint8})[0]
+        return _library.call(name, inputs, attributes, {output: paddle.uint8})[0]
 
 
 @_library.operator

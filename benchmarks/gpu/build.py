@@ -10,8 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
-API = Path(__file__).resolve().parent / "c_api.cpp"
-INCLUDES = [f"-I{CSRC / 'include'}", f"-I{CSRC}", "-DHTC_WITH_CUDA", "-std=c++17"]
+HERE = Path(__file__).resolve().parent
+SOURCES = [*sorted(CSRC.glob("cuda/*.cu")), HERE / "roi_align_grad_atomic.cu", HERE / "c_api.cpp"]
+INCLUDES = [f"-I{CSRC / 'include'}", f"-I{CSRC}", f"-I{HERE}", "-DHTC_WITH_CUDA", "-std=c++17"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 
@@ -42,8 +43,7 @@ def build(folder: Path, architecture: str = "90") -> Path:
         "-Werror=all-warnings",
         "-Xcompiler=" + ",".join([*WARNINGS, "-fPIC"]),
     ]
-    sources = [*sorted(CSRC.glob("cuda/*.cu")), API]
-    objects = _compile_all([nvcc, *flags], sources, folder)
+    objects = _compile_all([nvcc, *flags], SOURCES, folder)
     library = folder / "libhtc_gpu.so"
     _run([nvcc, "-shared", "-cudart=shared", *map(str, objects), "-o", str(library)])
     return library
@@ -55,7 +55,7 @@ def build_on_host(folder: Path) -> Path:
     compiler = os.environ.get("CXX", "g++")
     flags = [f"-I{stand_in}", *INCLUDES, *WARNINGS, "-Wno-unknown-pragmas", "-O2", "-fPIC"]
     flags += ["-ffp-contract=off", "-fno-math-errno"]
-    sources = [*sorted(CSRC.glob("cuda/*.cu")), stand_in / "blocks.cpp", API]
+    sources = [*SOURCES, stand_in / "blocks.cpp"]
     objects = _compile_all([compiler, *flags, "-x", "c++"], sources, folder)
     library = folder / "libhtc_on_host.so"
     _run([compiler, "-shared", *map(str, objects), "-o", str(library)])

@@ -10,6 +10,7 @@
 #include "htc/ops/polygon_mask_targets.h"
 #include "htc/ops/roi_align.h"
 #include "htc/ops/soft_nms.h"
+#include "roi_align_grad_atomic.h"
 
 using namespace htc;
 
@@ -86,9 +87,18 @@ int htc_roi_align(int type, const void* const* features, const void* boxes,
 }
 int htc_roi_align_grad(int type, const void* pooled_grad, const void* boxes,
                        const int64_t* boxes_num, const RoiAlignShape* shape, void* const* grads,
-                       void* workspace, void* stream){ANY_FLOATING(
-    type, cuda::roi_align_grad<T>(in<T>(pooled_grad), in<Compute<T>::type>(boxes), boxes_num,
-                                  *shape, reinterpret_cast<T* const*>(grads), workspace, stream))}
+                       void* workspace, void* stream) {
+  ANY_FLOATING(
+      type, cuda::roi_align_grad<T>(in<T>(pooled_grad), in<Compute<T>::type>(boxes), boxes_num,
+                                    *shape, reinterpret_cast<T* const*>(grads), workspace, stream))
+}
+
+int htc_roi_align_grad_atomic(int type, const void* pooled_grad, const void* boxes,
+                              const int64_t* boxes_num, const RoiAlignShape* shape,
+                              void* const* grads, void* stream){ANY_FLOATING(
+    type, cuda::roi_align_grad_atomic<T>(in<T>(pooled_grad), in<Compute<T>::type>(boxes), boxes_num,
+                                         *shape, reinterpret_cast<Compute<T>::type* const*>(grads),
+                                         stream))}
 
 int64_t htc_nms_workspace(int type, int64_t num_boxes) {
   FLOATING(type, cuda::nms_workspace_bytes<T>(num_boxes))
@@ -136,6 +146,12 @@ int htc_paste_masks(int type, const void* masks, const double* boxes, const Past
                     double threshold, void* workspace, uint8_t* bitmaps, void* stream) {
   FLOATING(type,
            cuda::paste_masks<T>(in<T>(masks), boxes, *shape, threshold, workspace, bitmaps, stream))
+}
+int htc_paste_masks_packed(int type, const void* masks, const double* boxes,
+                           const PasteMasksShape* shape, double threshold, void* workspace,
+                           uint8_t* bits, void* stream) {
+  FLOATING(type, cuda::paste_masks_packed<T>(in<T>(masks), boxes, *shape, threshold, workspace,
+                                             bits, stream))
 }
 int htc_paste_masks_rle_count(int type, const void* masks, const double* boxes,
                               const PasteMasksShape* shape, double threshold, void* workspace,

@@ -77,6 +77,9 @@ class Checks:
                 for first, again, should in zip(*results, grads, strict=True):
                     self.near(first, should, ROUNDING[dtype] * 4, f"gradient, {name}")
                     self.same(first.float(), again.float(), f"gradient twice, {name}")
+                atomic = self.ops.roi_align_grad_atomic(g, shapes, *on_device, scales, **options)
+                for actual, should in zip(atomic, grads, strict=True):
+                    self.near(actual, should, ROUNDING[dtype] * 4, f"atomic gradient, {name}")
         if self.full:
             self._roi_align_at_full_size(case)
 
@@ -166,6 +169,8 @@ class Checks:
             tensors = self.put(masks), self.put(boxes.astype("f8"))
             expected = oracle.paste_masks(masks, boxes, size)
             self.same(self.ops.paste_masks(*tensors, size), expected, f"bitmaps of {size}")
+            bits = self.ops.paste_masks(*tensors, size, packed=True)
+            self.same(bits, np.packbits(expected, axis=-1), f"bits of {size}")
             codes, offsets = self.ops.paste_masks_rle(*tensors, size)
             should = [oracle.encode_rle(bitmap) for bitmap in expected]
             self.same(codes, np.frombuffer(b"".join(should), "uint8"), f"codes of {size}")

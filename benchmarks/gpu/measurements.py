@@ -88,8 +88,19 @@ def _roi_align(ops, pictures):
             def backward_peer(grad, boxes, rois=rois):
                 return peers.roi_align_grad(grad, shapes, rois, scales)
 
+            def backward_atomic(grad, boxes, boxes_num=boxes_num):
+                return ops.roi_align_grad_atomic(grad, shapes, boxes, boxes_num, scales)
+
             yield Measurement(
                 f"RoIAlign gradient, {name}", [grad, boxes], backward, backward_peer, traffic
+            )
+            # Is an option with atomics worth it? The peer is the operator, in its fixed order.
+            yield Measurement(
+                f"RoIAlign gradient by atomics, {name}",
+                [grad, boxes],
+                backward_atomic,
+                backward,
+                traffic,
             )
 
 
@@ -169,6 +180,13 @@ def _masks(ops, pictures):
         partial(ops.paste_masks, size=SIZE),
         partial(peers.paste_masks, size=SIZE),
         _bytes(masks, boxes) + len(masks) * SIZE[0] * SIZE[1],
+    )
+    yield Measurement(
+        f"paste to packed bits, {name}",
+        [masks, boxes],
+        partial(ops.paste_masks, size=SIZE, packed=True),
+        partial(peers.paste_masks_packed, size=SIZE),
+        _bytes(masks, boxes) + len(masks) * SIZE[0] * ((SIZE[1] + 7) // 8),
     )
     yield Measurement(
         f"paste to run-length codes, {name}",

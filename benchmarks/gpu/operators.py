@@ -83,15 +83,7 @@ class Operators:
 
     def roi_align_grad(self, grad, sizes, boxes, boxes_num, scales, **options):
         """grad [R, C, PH, PW]; sizes: B, C, H, W of each level. Returns a gradient a level."""
-        shape = self._roi_shape(
-            [size[2:] for size in sizes],
-            grad.shape[1],
-            boxes,
-            boxes_num,
-            grad.shape[2:],
-            scales,
-            **options,
-        )
+        shape = self._grad_shape(grad, sizes, boxes, boxes_num, scales, **options)
         results = [self._empty(*size, dtype=grad.dtype) for size in sizes]
         workspace = self._workspace("roi_align_grad", ctypes.byref(shape))
         pointers = (ctypes.c_void_p * len(results))(*(_pointer(x) for x in results))
@@ -100,6 +92,23 @@ class Operators:
             *(_type(grad), grad, boxes, boxes_num, ctypes.byref(shape), pointers, workspace),
         )
         return results
+
+    def roi_align_grad_atomic(self, grad, sizes, boxes, boxes_num, scales, **options):
+        """The same by atomic additions, as float32 for 16-bit types: not an operator of the package."""
+        shape = self._grad_shape(grad, sizes, boxes, boxes_num, scales, **options)
+        results = [self._empty(*size, dtype=boxes.dtype) for size in sizes]
+        pointers = (ctypes.c_void_p * len(results))(*(_pointer(x) for x in results))
+        self._call(
+            "roi_align_grad_atomic",
+            *(_type(grad), grad, boxes, boxes_num, ctypes.byref(shape), pointers),
+        )
+        return results
+
+    def _grad_shape(self, grad, sizes, boxes, boxes_num, scales, **options):
+        levels = [size[2:] for size in sizes]
+        return self._roi_shape(
+            levels, grad.shape[1], boxes, boxes_num, grad.shape[2:], scales, **options
+        )
 
     def nms_on_device(self, boxes, scores, class_ids, threshold, max_keep=None):
         """Kept indices with room for all, and their number: both on the device, no wait."""
@@ -165,13 +174,15 @@ class Operators:
         )
         return deltas
 
-    def paste_masks(self, masks, boxes, size, threshold=0.5):
+    def paste_masks(self, masks, boxes, size, threshold=0.5, packed=False):
         """boxes: float64."""
         shape = lib.PasteMasksShape(*masks.shape, *size)
         workspace = self._workspace("paste_masks", ctypes.byref(shape))
-        bitmaps = self._empty(len(masks), *size, dtype=torch.uint8)
+        height, width = size
+        row = (width + 7) // 8 if packed else width
+        bitmaps = self._empty(len(masks), height, row, dtype=torch.uint8)
         self._call(
-            "paste_masks",
+            "paste_masks_packed" if packed else "paste_masks",
             *(_type(masks), masks, boxes, ctypes.byref(shape), threshold, workspace, bitmaps),
         )
         return bitmaps

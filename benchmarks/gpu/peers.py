@@ -95,6 +95,14 @@ def paste_masks(masks, boxes, size, threshold=0.5, at_a_time=100):
     return torch.cat(results)
 
 
+def paste_masks_packed(masks, boxes, size):
+    """The bitmaps, then eight pixels to a byte, the first in the highest bit."""
+    bitmaps = paste_masks(masks, boxes, size)
+    bitmaps = torch.nn.functional.pad(bitmaps, (0, -size[1] % 8))
+    weights = 2 ** torch.arange(7, -1, -1, device=masks.device, dtype=torch.uint8)
+    return (bitmaps.unflatten(-1, (-1, 8)) * weights).sum(-1, dtype=torch.uint8)
+
+
 def mask_targets(boxes, bitmaps, gt_index, size):
     """torchvision's roi_align on the bitmaps as floats, then the threshold."""
     rois = torch.cat([gt_index[:, None].to(boxes.dtype), boxes], dim=1)

@@ -23,6 +23,31 @@ struct PasteColumns {
   T weights[kColumns];
 };
 
+// What a row of the result is made of. A tile of pixels begins where a byte does.
+struct AsBytes {
+  static int64_t bytes(int64_t pixels) { return pixels; }
+  // Where the pixels [tile, ..) of a row are written, and what then makes the result of them.
+  static uint8_t* open(uint8_t* row, uint8_t*, int64_t tile) { return row + tile; }
+  static void close(uint8_t*, uint8_t*, int64_t, int64_t) {}
+};
+
+struct AsBits {
+  static int64_t bytes(int64_t pixels) { return packed_row_bytes(pixels); }
+  static uint8_t* open(uint8_t*, uint8_t* buffer, int64_t tile) { return buffer + tile % 8; }
+  static void close(uint8_t* row, uint8_t* buffer, int64_t tile, int64_t count) {
+    const int64_t lead = tile % 8, size = packed_row_bytes(lead + count);
+    std::memset(buffer, 0, static_cast<size_t>(lead));
+    std::memset(buffer + lead + count, 0, static_cast<size_t>(8 * size - lead - count));
+    uint8_t* bits = row + tile / 8;
+    for (int64_t i = 0; i < size; ++i) {
+      // Bytes of 0 and 1: the product moves that of pixel p to bit 63 - p, and none meets another.
+      uint64_t pixels;
+      std::memcpy(&pixels, buffer + 8 * i, 8);
+      bits[i] = static_cast<uint8_t>((pixels * 0x8040201008040201) >> 56);
+    }
+  }
+};
+
 HTC_INLINE void clear(uint8_t* from, uint8_t* to) {
   std::memset(from, 0, static_cast<size_t>(to - from));
 }
@@ -65,22 +90,24 @@ void mix_row(const T* mask, const PasteMasksShape& shape, int64_t row,
   for (; i < columns.count; ++i) mix_at(i);
 }
 
-// Rows [begin, end) of one bitmap.
-template <typename T>
+// Rows [begin, end) of one result.
+template <typename T, typename Form>
 void paste_rows(const T* mask, const double* box, const PasteMasksShape& shape, T threshold,
-                int64_t begin, int64_t end, uint8_t* bitmap) {
+                int64_t begin, int64_t end, uint8_t* result) {
   const PasteAxis xs = paste_axis(box[0], box[2], shape.mask_width, shape.width);
   const PasteAxis ys = paste_axis(box[1], box[3], shape.mask_height, shape.height);
   const int64_t first_row = std::clamp(ys.begin, begin, end);
   const int64_t end_row = xs.begin < xs.end ? std::clamp(ys.end, first_row, end) : first_row;
-  clear(bitmap + begin * shape.width, bitmap + first_row * shape.width);
-  clear(bitmap + end_row * shape.width, bitmap + end * shape.width);
+  const int64_t row_bytes = Form::bytes(shape.width);
+  clear(result + begin * row_bytes, result + first_row * row_bytes);
+  clear(result + end_row * row_bytes, result + end * row_bytes);
   if (first_row == end_row) return;
 
   PasteColumns<T> columns;
   alignas(64) T upper[kColumns], lower[kColumns];
-  for (int64_t tile = xs.begin; tile < xs.end; tile += kColumns) {
-    const int64_t count = std::min(kColumns, xs.end - tile);
+  alignas(64) uint8_t buffer[kColumns + 8];
+  for (int64_t tile = xs.begin, count; tile < xs.end; tile += count) {
+    count = std::min(kColumns - tile % 8, xs.end - tile);
     set_columns(xs, shape.mask_width, tile, count, columns);
     constexpr int64_t kNone = -3;  // no cell follows it
     int64_t upper_cell = kNone;    // the mask row that `upper` holds; `lower` holds the next
@@ -95,16 +122,28 @@ void paste_rows(const T* mask, const double* box, const PasteMasksShape& shape, 
         mix_row(mask, shape, sample.cell + 1, columns, lower);
         upper_cell = sample.cell;
       }
-      uint8_t* row = bitmap + y * shape.width;
-      if (tile == xs.begin) clear(row, row + xs.begin);
-      uint8_t* HTC_RESTRICT pixels = row + tile;
+      uint8_t* row = result + y * row_bytes;
+      if (tile == xs.begin) clear(row, row + Form::bytes(xs.begin));
+      uint8_t* HTC_RESTRICT pixels = Form::open(row, buffer, tile);
       const T weight = sample.weight;
       for (int64_t i = 0; i < count; ++i) {
         pixels[i] = paste_mix(upper[i], lower[i], weight) >= threshold;
       }
-      if (tile + count == xs.end) clear(row + xs.end, row + shape.width);
+      Form::close(row, buffer, tile, count);
+      if (tile + count == xs.end) clear(row + Form::bytes(xs.end), row + row_bytes);
     }
   }
+}
+
+template <typename T>
+void paste_rows_as_bytes(const T* mask, const double* box, const PasteMasksShape& shape,
+                         T threshold, int64_t begin, int64_t end, uint8_t* result) {
+  paste_rows<T, AsBytes>(mask, box, shape, threshold, begin, end, result);
+}
+template <typename T>
+void paste_rows_as_bits(const T* mask, const double* box, const PasteMasksShape& shape, T threshold,
+                        int64_t begin, int64_t end, uint8_t* result) {
+  paste_rows<T, AsBits>(mask, box, shape, threshold, begin, end, result);
 }
 
 }  // namespace htc::cpu::HTC_TARGET
@@ -116,31 +155,53 @@ namespace {
 // What one thread takes at a time, and from where on large pages pay.
 constexpr int64_t kBandBytes = 1 << 20, kLargeResult = 8 << 20;
 
+// paste(mask, box, first row, end row, result) for bands of rows of every mask, on all threads.
+template <typename Paste>
+void paste_bands(const PasteMasksShape& shape, int64_t row_bytes, uint8_t* result,
+                 const Paste& paste) {
+  const int64_t picture = shape.height * row_bytes;
+  if (shape.num_masks == 0 || picture == 0) return;
+  if (shape.num_masks * picture >= kLargeResult) {
+    ask_for_large_pages(result, shape.num_masks * picture);
+  }
+  const int64_t band_rows = std::max<int64_t>(kBandBytes / row_bytes, 1);
+  const int64_t bands = (shape.height - 1) / band_rows + 1;
+  parallel_for(shape.num_masks * bands, 1, [&](int, int64_t index, int64_t stop) {
+    for (; index < stop; ++index) {
+      const int64_t n = index / bands, begin = index % bands * band_rows;
+      paste(n, begin, std::min(begin + band_rows, shape.height), result + n * picture);
+    }
+  });
+}
+
 }  // namespace
 
 template <typename T>
 void paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape,
                  double threshold, uint8_t* bitmaps) {
-  const int64_t picture = shape.height * shape.width;
-  if (shape.num_masks == 0 || picture == 0) return;
-  if (shape.num_masks * picture >= kLargeResult) {
-    ask_for_large_pages(bitmaps, shape.num_masks * picture);
-  }
-  const int64_t band_rows = std::max<int64_t>(kBandBytes / shape.width, 1);
-  const int64_t bands = (shape.height - 1) / band_rows + 1;
-  parallel_for(shape.num_masks * bands, 1, [&](int, int64_t index, int64_t stop) {
-    for (; index < stop; ++index) {
-      const int64_t n = index / bands, begin = index % bands * band_rows;
-      HTC_DISPATCH(paste_rows<T>)
-      (masks + n * shape.mask_height * shape.mask_width, boxes + 4 * n, shape,
-       static_cast<T>(threshold), begin, std::min(begin + band_rows, shape.height),
-       bitmaps + n * picture);
-    }
+  paste_bands(shape, shape.width, bitmaps, [&](int64_t n, int64_t begin, int64_t end, uint8_t* to) {
+    HTC_DISPATCH(paste_rows_as_bytes<T>)
+    (masks + n * shape.mask_height * shape.mask_width, boxes + 4 * n, shape,
+     static_cast<T>(threshold), begin, end, to);
   });
 }
 
-#  define HTC_INSTANTIATE(T) \
-    template void paste_masks<T>(const T*, const double*, const PasteMasksShape&, double, uint8_t*);
+template <typename T>
+void paste_masks_packed(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                        double threshold, uint8_t* bits) {
+  const int64_t row_bytes = packed_row_bytes(shape.width);
+  paste_bands(shape, row_bytes, bits, [&](int64_t n, int64_t begin, int64_t end, uint8_t* to) {
+    HTC_DISPATCH(paste_rows_as_bits<T>)
+    (masks + n * shape.mask_height * shape.mask_width, boxes + 4 * n, shape,
+     static_cast<T>(threshold), begin, end, to);
+  });
+}
+
+#  define HTC_INSTANTIATE(T)                                                                     \
+    template void paste_masks<T>(const T*, const double*, const PasteMasksShape&, double,        \
+                                 uint8_t*);                                                      \
+    template void paste_masks_packed<T>(const T*, const double*, const PasteMasksShape&, double, \
+                                        uint8_t*);
 HTC_INSTANTIATE(float)
 HTC_INSTANTIATE(double)
 #  undef HTC_INSTANTIATE

@@ -12,6 +12,18 @@ __device__ inline bool beside_box(const PasteAxes& axes, int64_t x, int64_t y) {
   return y < axes.y.begin || y >= axes.y.end || x >= axes.x.end || x + kChunk <= axes.x.begin;
 }
 
+template <typename T>
+__device__ inline bool inside_mask(const T* __restrict__ masks, const PasteAxes& axes,
+                                   const PasteMasksShape& shape, T threshold, int64_t n, int64_t y,
+                                   int64_t x) {
+  if (x < axes.x.begin || x >= axes.x.end || y < axes.y.begin || y >= axes.y.end) return false;
+  const PasteSample<T> column = paste_sample<T>(axes.x, x);
+  const PasteSample<T> row = paste_sample<T>(axes.y, y);
+  const T* mask = masks + n * shape.mask_height * shape.mask_width;
+  return paste_mix(mixed_row(mask, shape, row.cell, column),
+                   mixed_row(mask, shape, int64_t{row.cell} + 1, column), row.weight) >= threshold;
+}
+
 // A thread writes 16 pixels of the result, which may cross into another row or picture.
 template <typename T>
 __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes* __restrict__ axes,
@@ -29,19 +41,8 @@ __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes*
     }
     __align__(16) uint8_t pixels[kChunk];
     for (int i = 0; i < kChunk; ++i) {
-      uint8_t inside = 0;
-      if (n < shape.num_masks) {
-        const PasteAxes& axis = axes[n];
-        if (x >= axis.x.begin && x < axis.x.end && y >= axis.y.begin && y < axis.y.end) {
-          const PasteSample<T> column = paste_sample<T>(axis.x, x);
-          const PasteSample<T> row = paste_sample<T>(axis.y, y);
-          const T* mask = masks + n * shape.mask_height * shape.mask_width;
-          inside = paste_mix(mixed_row(mask, shape, row.cell, column),
-                             mixed_row(mask, shape, int64_t{row.cell} + 1, column),
-                             row.weight) >= threshold;
-        }
-      }
-      pixels[i] = inside;
+      pixels[i] =
+          n < shape.num_masks && inside_mask(masks, axes[n], shape, threshold, n, y, x) ? 1 : 0;
       if (++x == shape.width) {
         x = 0;
         if (++y == shape.height) {
@@ -54,6 +55,44 @@ __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes*
       *reinterpret_cast<uint4*>(bitmaps + first) = *reinterpret_cast<const uint4*>(pixels);
     } else {
       for (int i = 0; first + i < total; ++i) bitmaps[first + i] = pixels[i];
+    }
+  }
+}
+
+// A thread writes 4 bytes of bits, which may cross into another row or picture.
+template <typename T>
+__global__ void paste_masks_packed_kernel(const T* __restrict__ masks,
+                                          const PasteAxes* __restrict__ axes, PasteMasksShape shape,
+                                          T threshold, uint8_t* __restrict__ bits) {
+  const int64_t row_bytes = packed_row_bytes(shape.width);
+  const int64_t rows = shape.num_masks * shape.height, total = rows * row_bytes;
+  HTC_GRID_STRIDE(chunk, (total - 1) / 4 + 1) {
+    const int64_t first = chunk * 4;
+    int64_t row = quotient(first, row_bytes);
+    int64_t byte = first - row * row_bytes;
+    __align__(4) uint8_t packed[4];
+    for (int i = 0; i < 4; ++i) {
+      unsigned value = 0;
+      if (row < rows) {
+        const int64_t n = quotient(row, shape.height), y = row - n * shape.height, x = 8 * byte;
+        const PasteAxes& axis = axes[n];
+        if (y >= axis.y.begin && y < axis.y.end && x < axis.x.end && x + 8 > axis.x.begin) {
+          for (int bit = 0; bit < 8; ++bit) {
+            const bool inside = inside_mask(masks, axis, shape, threshold, n, y, x + bit);
+            value = 2 * value + (inside ? 1 : 0);
+          }
+        }
+      }
+      packed[i] = static_cast<uint8_t>(value);
+      if (++byte == row_bytes) {
+        byte = 0;
+        ++row;
+      }
+    }
+    if (first + 4 <= total) {
+      *reinterpret_cast<uint32_t*>(bits + first) = *reinterpret_cast<const uint32_t*>(packed);
+    } else {
+      for (int i = 0; first + i < total; ++i) bits[first + i] = packed[i];
     }
   }
 }
@@ -77,9 +116,24 @@ int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shap
                 masks, axes, shape, static_cast<T>(threshold), bitmaps);
 }
 
+template <typename T>
+int paste_masks_packed(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                       double threshold, void* workspace, uint8_t* bits, void* stream) {
+  const int64_t total = shape.num_masks * shape.height * packed_row_bytes(shape.width);
+  if (total == 0) return cudaSuccess;
+  auto* axes = static_cast<PasteAxes*>(workspace);
+  const int status =
+      launch(paste_axes_kernel, blocks_for(shape.num_masks), kThreads, stream, boxes, shape, axes);
+  if (status != cudaSuccess) return status;
+  return launch(paste_masks_packed_kernel<T>, blocks_for((total - 1) / 4 + 1), kThreads, stream,
+                masks, axes, shape, static_cast<T>(threshold), bits);
+}
+
 #define HTC_INSTANTIATE(T)                                                                    \
   template int paste_masks<T>(const T*, const double*, const PasteMasksShape&, double, void*, \
-                              uint8_t*, void*);
+                              uint8_t*, void*);                                               \
+  template int paste_masks_packed<T>(const T*, const double*, const PasteMasksShape&, double, \
+                                     void*, uint8_t*, void*);
 HTC_INSTANTIATE(float)
 HTC_INSTANTIATE(double)
 #undef HTC_INSTANTIATE

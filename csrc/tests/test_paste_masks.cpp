@@ -26,6 +26,17 @@ std::vector<uint8_t> run(const std::vector<T>& masks, const std::vector<double>&
   std::vector<uint8_t> bitmaps(static_cast<size_t>(shape.num_masks * shape.height * shape.width),
                                7);
   htc::cpu::paste_masks<T>(masks.data(), boxes.data(), shape, threshold, bitmaps.data());
+
+  const int64_t row_bytes = htc::packed_row_bytes(shape.width);
+  std::vector<uint8_t> bits(static_cast<size_t>(shape.num_masks * shape.height * row_bytes), 7);
+  std::vector<uint8_t> expected(bits.size(), 0);
+  htc::cpu::paste_masks_packed<T>(masks.data(), boxes.data(), shape, threshold, bits.data());
+  for (size_t at = 0; at < bitmaps.size(); ++at) {
+    const int64_t pixel = static_cast<int64_t>(at), x = pixel % shape.width;
+    const auto byte = static_cast<size_t>(pixel / shape.width * row_bytes + x / 8);
+    expected[byte] = static_cast<uint8_t>(expected[byte] | bitmaps[at] << (7 - x % 8));
+  }
+  CHECK(bits == expected);
   return bitmaps;
 }
 

@@ -65,7 +65,7 @@ def average(tensors: list, world: int) -> None:
     flat = paddle.concat([tensor.flatten() for tensor in tensors])
     meet(world)
     dist.all_reduce(flat)
-    parts = paddle.split(flat / world, [tensor.size for tensor in tensors])
+    parts = paddle.split(flat.scale_(1 / world), [tensor.size for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         paddle.assign(part.reshape(tensor.shape), output=tensor)
 

@@ -48,6 +48,10 @@ def launched() -> bool:
     return int(os.environ.get(WORLD, "1")) > 1
 
 
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def started(count: int, module: str, arguments: list[str], logs: Path):
     """Make this process the first of `count`, for the time of the block.
@@ -71,6 +75,9 @@ def started(count: int, module: str, arguments: list[str], logs: Path):
         "PADDLE_DISTRI_BACKEND": "gloo",
         "PADDLE_MASTER": endpoints[0],
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "HTC_OPS_NUM_THREADS": os.environ.get(
+            "HTC_OPS_NUM_THREADS", str(_processors() // count or 1)
+        ),
         "GLOG_minloglevel": os.environ.get(
             "GLOG_minloglevel", "2"
         ),  # not how they found each other

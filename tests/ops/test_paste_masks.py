@@ -27,6 +27,9 @@ def check(masks, boxes, image_size=SIZE, threshold=0.5):
     actual = run(masks, boxes, image_size, threshold)
     expected = oracle.paste_masks(masks, boxes, image_size, threshold)
     np.testing.assert_array_equal(actual, expected)
+    bits = htc_ops.paste_masks(tensor(masks), tensor(boxes), image_size, threshold, packed=True)
+    assert bits.dtype == paddle.uint8
+    np.testing.assert_array_equal(bits.numpy(), np.packbits(expected, axis=-1))
     return actual
 
 
@@ -53,6 +56,21 @@ def test_a_wide_picture_is_more_than_one_tile_and_a_tall_one_more_than_one_band(
     masks = cases.soft_masks(3)
     check(masks, boxes, (12, 2900))
     check(masks, boxes[:, [1, 0, 3, 2]], (2900, 500))
+
+
+@pytest.mark.parametrize("width", [*range(1, 18), 1023, 1024, 1025, 1031])
+def test_packed_rows_of_every_length(width):
+    random = np.random.default_rng(width)
+    starts, sides = random.uniform(-4, width, 20), random.uniform(1, width + 6, 20)
+    boxes = np.stack([starts, np.full(20, -1), starts + sides, np.full(20, 4)], 1)
+    masks = random.choice(np.float32([0, 1]), (20, 2, 9))
+    assert check(masks, boxes.astype("float32"), (3, width)).any()
+
+
+def test_hand_computed_bits():
+    masks, boxes = np.ones((1, 1, 1), "float32"), np.float32([[1, -9, 9, 9]])
+    bits = htc_ops.paste_masks(tensor(masks), tensor(boxes), (1, 10), 0.5, packed=True)
+    assert bits.numpy().tolist() == [[[0b01111111, 0b10000000]]]
 
 
 def test_hand_computed_values():
@@ -197,6 +215,8 @@ def test_the_number_of_threads_changes_nothing():
         for count in range(1, 6):
             htc_ops.set_num_threads(count)
             results.append(run(masks, boxes, (1100, 1500)))
+            bits = htc_ops.paste_masks(tensor(masks), tensor(boxes), (1100, 1500), packed=True)
+            np.testing.assert_array_equal(bits.numpy(), np.packbits(results[-1], axis=-1))
     finally:
         htc_ops.set_num_threads(threads)
     for result in results[1:]:
@@ -210,7 +230,8 @@ from cases import masks as cases
 results = []
 for dtype in ("float32", "float64"):
     masks, boxes = map(paddle.to_tensor, cases.detections(20, (90, 120), dtype=dtype))
-    results.append(htc_ops.paste_masks(masks, boxes, (90, 120)).numpy())
+    for packed in (False, True):
+        results.append(htc_ops.paste_masks(masks, boxes, (90, 123), packed=packed).numpy())
 """
     assert_same_on_every_target(script, tmp_path)
 
@@ -224,8 +245,9 @@ class _Paster(paddle.nn.Layer):
 
     def forward(self, masks, boxes):
         bitmaps = htc_ops.paste_masks(masks, boxes * self.scale, SIZE, 0.4)
+        bits = htc_ops.paste_masks(masks, boxes, SIZE, packed=True)
         # Not "* 2": oneDNN's scaling, in Paddle 3.3 too, refuses a tensor without elements.
-        return bitmaps.astype("int32") + 1, bitmaps.astype("float32")
+        return bitmaps.astype("int32") + 1, bitmaps.astype("float32"), bits.astype("int32")
 
 
 def test_in_graphs(tmp_path):
@@ -274,6 +296,7 @@ WRONG_ARGUMENTS = [
     ((M, B, SIZE, -0.1), ValueError, "threshold: expected a number from 0 to 1, got -0.1"),
     ((M, B, SIZE, float("nan")), ValueError, "threshold: expected a number from 0 to 1"),
     ((M, B, SIZE, "half"), TypeError, "threshold: expected a number, got str 'half'"),
+    ((M, B, SIZE, 0.5, 1), TypeError, "packed: expected True or False, got 1"),
 ]
 
 

@@ -80,6 +80,18 @@ void paste(int64_t count, int64_t mask_height, int64_t mask_width, int64_t heigh
   });
   CHECK(same_bits(actual, expected));
 
+  const int64_t bytes = count * height * htc::packed_row_bytes(width);
+  auto expected_bits = memory<uint8_t>(bytes);
+  htc::cpu::paste_masks_packed<T>(masks.data(), box.data(), shape, threshold, expected_bits.data());
+  const auto actual_bits = in_every_order([&] {
+    auto workspace = memory<char>(htc::cuda::paste_masks_workspace_bytes(shape));
+    auto bits = memory<uint8_t>(bytes);
+    CHECK(htc::cuda::paste_masks_packed<T>(masks.data(), box.data(), shape, threshold,
+                                           workspace.data(), bits.data(), nullptr) == 0);
+    return bits;
+  });
+  CHECK(same_bits(actual_bits, expected_bits));
+
   std::vector<int64_t> slots(static_cast<size_t>(count + 1));
   for (size_t n = 0; n < slots.size(); ++n) slots[n] = static_cast<int64_t>(n) * 20000;
   auto scratch = memory<char>(htc::cpu::paste_masks_rle_workspace_bytes<T>(shape, 1));

@@ -19,7 +19,7 @@ from htc.data.paths import SPLITS, SplitPaths
 from htc.outlines import outlines
 
 logger = logging.getLogger("htc")
-VERSION = 5  # to be raised when the same seed gives other pictures: old folders are not used then
+VERSION = 6  # to be raised when the same seed gives other pictures: old folders are not used then
 RLE_SHARE = 0.15  # of the objects without holes are written as RLE all the same
 
 _Progress = Callable[[int, int], None]

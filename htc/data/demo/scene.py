@@ -17,8 +17,8 @@ STUFF_NAMES = tuple(STUFF)
 MIN_VISIBLE = 0.5  # share of an object that others and the border leave to be seen
 MIN_PIXELS = 90
 CROWD_SHARE = 0.1  # of the pictures have a crowd
-TYPICAL = 0.8  # of the objects wear what their kind mostly wears,
-CAMOUFLAGE = 0.05  # and these the surface of some stuff
+TYPICAL = 0.9  # of the objects wear what their kind mostly wears,
+CAMOUFLAGE = 0.03  # and these the surface of some stuff
 
 Random = np.random.Generator
 

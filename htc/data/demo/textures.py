@@ -88,11 +88,11 @@ STUFF = {"sky": sky, "wall": wall, "grass": grass, "water": water}
 # What a kind of thing mostly wears: patterns, and the ranges of hue, saturation and value of both
 # colours. The rest of a kind wear anything, so that colour alone does not tell what a thing is.
 _COATS = {
-    "gear": (("marbled", "rough"), (0.02, 0.14), (0.0, 0.25), (0.35, 0.95)),
+    "gear": (("marbled", "rough"), (0.55, 0.7), (0.1, 0.45), (0.12, 0.4)),
     "key": (("fading", "rough"), (0.11, 0.16), (0.6, 0.95), (0.5, 1.0)),
-    "mug": (("stripes", "checks", "dots"), (0.45, 0.62), (0.05, 0.9), (0.5, 1.0)),
+    "mug": (("stripes", "checks", "dots"), (0.42, 0.56), (0.4, 0.95), (0.5, 1.0)),
     "fish": (("stripes", "fading", "marbled"), (-0.03, 0.09), (0.6, 1.0), (0.45, 1.0)),
-    "umbrella": (("checks", "dots", "rough"), (0.74, 0.94), (0.3, 1.0), (0.35, 1.0)),
+    "umbrella": (("checks", "dots", "rough"), (0.76, 0.92), (0.5, 1.0), (0.4, 1.0)),
 }
 _PATTERNS = ("stripes", "checks", "dots", "marbled", "fading", "rough")
 

@@ -26,6 +26,10 @@ struct PasteMasksShape {
 
 constexpr int64_t kPasteMaxSide = (int64_t{1} << 31) - 1;
 
+// Bytes of a row of packed bits: eight pixels a byte, the first in its highest bit, and zeros after
+// the last one, as numpy.packbits has them.
+HTC_HOST_DEVICE HTC_INLINE int64_t packed_row_bytes(int64_t width) { return (width + 7) / 8; }
+
 // One axis of one box. The pixel `p` has its centre at p + 0.5; on the mask that is position
 // (p + 0.5 - start) * (cells / side) - 0.5, where the centre of cell i is at position i. Pixels
 // whose position lies strictly between -1 and `cells` read a cell; they are [begin, end). All
@@ -105,6 +109,11 @@ template <typename T>
 void paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape,
                  double threshold, uint8_t* bitmaps);
 
+// The same as bits [N, height, packed_row_bytes(width)].
+template <typename T>
+void paste_masks_packed(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                        double threshold, uint8_t* bits);
+
 // Where to put the code of each mask at first: slots [N + 1] of a buffer of slots[N] bytes, wide
 // enough for most masks.
 void paste_masks_rle_slots(const double* boxes, const PasteMasksShape& shape, int64_t* slots);
@@ -135,6 +144,9 @@ int64_t paste_masks_workspace_bytes(const PasteMasksShape& shape);
 template <typename T>
 int paste_masks(const T* masks, const double* boxes, const PasteMasksShape& shape, double threshold,
                 void* workspace, uint8_t* bitmaps, void* stream);
+template <typename T>
+int paste_masks_packed(const T* masks, const double* boxes, const PasteMasksShape& shape,
+                       double threshold, void* workspace, uint8_t* bits, void* stream);
 
 // The run-length codes in three steps, since the host must make room between them:
 //   1. changes[n]: how often the pixels of mask n change, in column order.
