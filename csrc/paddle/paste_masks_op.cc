@@ -1,91 +1,66 @@
 #include "paddle/paste_masks_input.h"
 
 namespace htc::binding {
+namespace {
 
-std::vector<paddle::Tensor> paste_masks(const paddle::Tensor& masks, const paddle::Tensor& boxes,
-                                        int64_t height, int64_t width,
-                                        const std::string& threshold) {
-  constexpr auto kOp = "paste_masks";
+int64_t row_bytes(int64_t width, bool packed) { return packed ? packed_row_bytes(width) : width; }
+
+// Bitmaps, or with kPacked bits. One operator each: the shape of the result is to be known early.
+template <bool kPacked>
+std::vector<paddle::Tensor> paste(const paddle::Tensor& masks, const paddle::Tensor& boxes,
+                                  int64_t height, int64_t width, const std::string& threshold) {
+  constexpr auto kOp = kPacked ? "paste_masks_packed" : "paste_masks";
   const PasteInput input = paste_input(masks, boxes, height, width, kOp);
   const PasteMasksShape& shape = input.shape;
-  auto bitmaps = new_tensor({shape.num_masks, shape.height, shape.width}, paddle::DataType::UINT8,
-                            masks.place());
+  auto result = new_tensor({shape.num_masks, shape.height, row_bytes(shape.width, kPacked)},
+                           paddle::DataType::UINT8, masks.place());
   HTC_DISPATCH_FLOATING(input.masks.dtype(), kOp, {
 #if defined(HTC_WITH_CUDA)
     if (masks.is_gpu()) {
       auto workspace = new_tensor({cuda::paste_masks_workspace_bytes(shape)},
                                   paddle::DataType::UINT8, masks.place());
-      check_cuda(cuda::paste_masks(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
-                                   real(threshold), static_cast<void*>(workspace.data<uint8_t>()),
-                                   bitmaps.data<uint8_t>(), static_cast<void*>(masks.stream())),
+      const auto function =
+          kPacked ? cuda::paste_masks_packed<scalar_t> : cuda::paste_masks<scalar_t>;
+      check_cuda(function(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
+                          real(threshold), static_cast<void*>(workspace.data<uint8_t>()),
+                          result.data<uint8_t>(), static_cast<void*>(masks.stream())),
                  kOp);
-      return {bitmaps};
+      return {result};
     }
 #endif
-    cpu::paste_masks(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
-                     real(threshold), bitmaps.data<uint8_t>());
+    const auto function = kPacked ? cpu::paste_masks_packed<scalar_t> : cpu::paste_masks<scalar_t>;
+    function(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape, real(threshold),
+             result.data<uint8_t>());
   });
-  return {bitmaps};
+  return {result};
 }
 
-std::vector<paddle::Tensor> paste_masks_packed(const paddle::Tensor& masks,
-                                               const paddle::Tensor& boxes, int64_t height,
-                                               int64_t width, const std::string& threshold) {
-  constexpr auto kOp = "paste_masks_packed";
-  const PasteInput input = paste_input(masks, boxes, height, width, kOp);
-  const PasteMasksShape& shape = input.shape;
-  auto bits = new_tensor({shape.num_masks, shape.height, packed_row_bytes(shape.width)},
-                         paddle::DataType::UINT8, masks.place());
-  HTC_DISPATCH_FLOATING(input.masks.dtype(), kOp, {
-#if defined(HTC_WITH_CUDA)
-    if (masks.is_gpu()) {
-      auto workspace = new_tensor({cuda::paste_masks_workspace_bytes(shape)},
-                                  paddle::DataType::UINT8, masks.place());
-      check_cuda(
-          cuda::paste_masks_packed(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
-                                   real(threshold), static_cast<void*>(workspace.data<uint8_t>()),
-                                   bits.data<uint8_t>(), static_cast<void*>(masks.stream())),
-          kOp);
-      return {bits};
-    }
-#endif
-    cpu::paste_masks_packed(input.masks.data<scalar_t>(), input.boxes.data<double>(), shape,
-                            real(threshold), bits.data<uint8_t>());
-  });
-  return {bits};
+template <bool kPacked>
+std::vector<std::vector<int64_t>> paste_shape(const std::vector<int64_t>& masks,
+                                              const std::vector<int64_t>&, int64_t height,
+                                              int64_t width, const std::string&) {
+  return {{masks[0], height, row_bytes(width, kPacked)}};
 }
 
-std::vector<std::vector<int64_t>> paste_masks_shape(const std::vector<int64_t>& masks,
-                                                    const std::vector<int64_t>&, int64_t height,
-                                                    int64_t width, const std::string&) {
-  return {{masks[0], height, width}};
-}
-
-std::vector<std::vector<int64_t>> paste_masks_packed_shape(const std::vector<int64_t>& masks,
-                                                           const std::vector<int64_t>&,
-                                                           int64_t height, int64_t width,
-                                                           const std::string&) {
-  return {{masks[0], height, packed_row_bytes(width)}};
-}
-
-std::vector<paddle::DataType> paste_masks_dtype(const paddle::DataType&, const paddle::DataType&) {
+std::vector<paddle::DataType> paste_dtype(const paddle::DataType&, const paddle::DataType&) {
   return {paddle::DataType::UINT8};
 }
 
+}  // namespace
 }  // namespace htc::binding
 
 PD_BUILD_OP(htc_paste_masks)
     .Inputs({"Masks", "Boxes"})
     .Outputs({"Bitmaps"})
     .Attrs({"height: int64_t", "width: int64_t", "threshold: std::string"})
-    .SetKernelFn(PD_KERNEL(htc::binding::paste_masks))
-    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::paste_masks_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::paste_masks_dtype));
+    .SetKernelFn(PD_KERNEL(htc::binding::paste<false>))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::paste_shape<false>))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::paste_dtype));
 
 PD_BUILD_OP(htc_paste_masks_packed)
     .Inputs({"Masks", "Boxes"})
     .Outputs({"Bits"})
     .Attrs({"height: int64_t", "width: int64_t", "threshold: std::string"})
-    .SetKernelFn(PD_KERNEL(htc::binding::paste_masks_packed))
-    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::paste_masks_packed_shape))
-    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::paste_masks_dtype));
+    .SetKernelFn(PD_KERNEL(htc::binding::paste<true>))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::paste_shape<true>))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::paste_dtype));
