@@ -72,6 +72,10 @@ def htc_ops_bitmaps_and_numpy_packbits(masks, boxes):
     return np.packbits(htc_ops_bitmaps(masks, boxes).numpy(), axis=-1)
 
 
+def paddle_box_by_box_and_numpy_packbits(masks, boxes):
+    return np.packbits(paddle_box_by_box(masks, boxes).numpy(), axis=-1)
+
+
 def limit_filling_the_memory(masks, boxes):
     return paddle.full([len(masks), *SIZE], 1, "uint8")
 
@@ -103,7 +107,11 @@ BITMAPS = {
     paddle_box_by_box: 5,
     paddle_whole_picture: 2,
 }
-BITS = {htc_ops_bits: 30, htc_ops_bitmaps_and_numpy_packbits: 10}
+BITS = {
+    htc_ops_bits: 30,
+    htc_ops_bitmaps_and_numpy_packbits: 10,
+    paddle_box_by_box_and_numpy_packbits: 5,
+}
 CODES = {
     htc_ops_codes: 100,
     paddle_box_by_box_without_coding: 8,
@@ -125,7 +133,8 @@ def test_bitmaps(benchmark, detections, function):
 def test_bits(benchmark, detections, function):
     benchmark.group = "paste_masks: 100 masks 28x28 to 800x1333 packed bits"
     expected = htc_ops_bitmaps_and_numpy_packbits(*detections)
-    np.testing.assert_array_equal(function(*detections), expected)
+    different = np.unpackbits(function(*detections) ^ expected).sum()
+    assert different <= (COUNT if function is paddle_box_by_box_and_numpy_packbits else 0)
     benchmark.pedantic(function, detections, rounds=BITS[function], warmup_rounds=1)
 
 

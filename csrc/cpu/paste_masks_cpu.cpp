@@ -152,8 +152,8 @@ void paste_rows_as_bits(const T* mask, const double* box, const PasteMasksShape&
 namespace htc::cpu {
 namespace {
 
-// What one thread takes at a time, and from where on large pages pay.
-constexpr int64_t kBandBytes = 1 << 20, kLargeResult = 8 << 20;
+// Pixels that one thread takes at a time, and bytes from where on large pages pay.
+constexpr int64_t kBandPixels = 1 << 20, kLargeResult = 8 << 20;
 
 // paste(mask, box, first row, end row, result) for bands of rows of every mask, on all threads.
 template <typename Paste>
@@ -164,7 +164,7 @@ void paste_bands(const PasteMasksShape& shape, int64_t row_bytes, uint8_t* resul
   if (shape.num_masks * picture >= kLargeResult) {
     ask_for_large_pages(result, shape.num_masks * picture);
   }
-  const int64_t band_rows = std::max<int64_t>(kBandBytes / row_bytes, 1);
+  const int64_t band_rows = std::max<int64_t>(kBandPixels / shape.width, 1);
   const int64_t bands = (shape.height - 1) / band_rows + 1;
   parallel_for(shape.num_masks * bands, 1, [&](int, int64_t index, int64_t stop) {
     for (; index < stop; ++index) {

@@ -5,11 +5,12 @@
 namespace htc::cuda {
 namespace {
 
-constexpr int kChunk = 16;  // pixels a thread: one 16-byte store
+constexpr int kChunk = 16;     // pixels a thread: one 16-byte store
+constexpr int kBitsChunk = 4;  // bytes of bits a thread: one 4-byte store
 
-// Whether the pixels x .. x + kChunk - 1 of a row lie beside the box: nearly all of a picture does.
-__device__ inline bool beside_box(const PasteAxes& axes, int64_t x, int64_t y) {
-  return y < axes.y.begin || y >= axes.y.end || x >= axes.x.end || x + kChunk <= axes.x.begin;
+// Whether `count` pixels of a row, from x on, lie beside the box: nearly all of a picture does.
+__device__ inline bool beside_box(const PasteAxes& axes, int64_t x, int count, int64_t y) {
+  return y < axes.y.begin || y >= axes.y.end || x >= axes.x.end || x + count <= axes.x.begin;
 }
 
 template <typename T>
@@ -35,7 +36,7 @@ __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes*
     int64_t n = quotient(first, picture);
     int64_t y = quotient(first - n * picture, shape.width);
     int64_t x = first - n * picture - y * shape.width;
-    if (x + kChunk <= shape.width && beside_box(axes[n], x, y)) {
+    if (x + kChunk <= shape.width && beside_box(axes[n], x, kChunk, y)) {
       *reinterpret_cast<uint4*>(bitmaps + first) = uint4{0, 0, 0, 0};
       continue;
     }
@@ -59,37 +60,49 @@ __global__ void paste_masks_kernel(const T* __restrict__ masks, const PasteAxes*
   }
 }
 
+// The pixels x .. x + 7 of a row, the first in the highest bit.
+template <typename T>
+__device__ inline uint8_t byte_of_bits(const T* __restrict__ masks, const PasteAxes& axes,
+                                       const PasteMasksShape& shape, T threshold, int64_t n,
+                                       int64_t y, int64_t x) {
+  if (beside_box(axes, x, 8, y)) return 0;
+  unsigned bits = 0;
+  for (int i = 0; i < 8; ++i) {
+    bits = 2 * bits + (inside_mask(masks, axes, shape, threshold, n, y, x + i) ? 1 : 0);
+  }
+  return static_cast<uint8_t>(bits);
+}
+
 // A thread writes 4 bytes of bits, which may cross into another row or picture.
 template <typename T>
 __global__ void paste_masks_packed_kernel(const T* __restrict__ masks,
                                           const PasteAxes* __restrict__ axes, PasteMasksShape shape,
                                           T threshold, uint8_t* __restrict__ bits) {
-  const int64_t row_bytes = packed_row_bytes(shape.width);
-  const int64_t rows = shape.num_masks * shape.height, total = rows * row_bytes;
-  HTC_GRID_STRIDE(chunk, (total - 1) / 4 + 1) {
-    const int64_t first = chunk * 4;
-    int64_t row = quotient(first, row_bytes);
-    int64_t byte = first - row * row_bytes;
-    __align__(4) uint8_t packed[4];
-    for (int i = 0; i < 4; ++i) {
-      unsigned value = 0;
-      if (row < rows) {
-        const int64_t n = quotient(row, shape.height), y = row - n * shape.height, x = 8 * byte;
-        const PasteAxes& axis = axes[n];
-        if (y >= axis.y.begin && y < axis.y.end && x < axis.x.end && x + 8 > axis.x.begin) {
-          for (int bit = 0; bit < 8; ++bit) {
-            const bool inside = inside_mask(masks, axis, shape, threshold, n, y, x + bit);
-            value = 2 * value + (inside ? 1 : 0);
-          }
-        }
-      }
-      packed[i] = static_cast<uint8_t>(value);
+  const int64_t row_bytes = packed_row_bytes(shape.width), picture = shape.height * row_bytes;
+  const int64_t total = shape.num_masks * picture;
+  HTC_GRID_STRIDE(chunk, (total - 1) / kBitsChunk + 1) {
+    const int64_t first = chunk * kBitsChunk;
+    int64_t n = quotient(first, picture);
+    int64_t y = quotient(first - n * picture, row_bytes);
+    int64_t byte = first - n * picture - y * row_bytes;
+    if (byte + kBitsChunk <= row_bytes && beside_box(axes[n], 8 * byte, 8 * kBitsChunk, y)) {
+      *reinterpret_cast<uint32_t*>(bits + first) = 0;
+      continue;
+    }
+    __align__(4) uint8_t packed[kBitsChunk];
+    for (int i = 0; i < kBitsChunk; ++i) {
+      packed[i] = n < shape.num_masks
+                      ? byte_of_bits(masks, axes[n], shape, threshold, n, y, 8 * byte)
+                      : uint8_t{0};
       if (++byte == row_bytes) {
         byte = 0;
-        ++row;
+        if (++y == shape.height) {
+          y = 0;
+          ++n;
+        }
       }
     }
-    if (first + 4 <= total) {
+    if (first + kBitsChunk <= total) {
       *reinterpret_cast<uint32_t*>(bits + first) = *reinterpret_cast<const uint32_t*>(packed);
     } else {
       for (int i = 0; first + i < total; ++i) bits[first + i] = packed[i];
@@ -125,8 +138,8 @@ int paste_masks_packed(const T* masks, const double* boxes, const PasteMasksShap
   const int status =
       launch(paste_axes_kernel, blocks_for(shape.num_masks), kThreads, stream, boxes, shape, axes);
   if (status != cudaSuccess) return status;
-  return launch(paste_masks_packed_kernel<T>, blocks_for((total - 1) / 4 + 1), kThreads, stream,
-                masks, axes, shape, static_cast<T>(threshold), bits);
+  return launch(paste_masks_packed_kernel<T>, blocks_for((total - 1) / kBitsChunk + 1), kThreads,
+                stream, masks, axes, shape, static_cast<T>(threshold), bits);
 }
 
 #define HTC_INSTANTIATE(T)                                                                    \

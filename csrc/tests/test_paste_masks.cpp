@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <random>
 
@@ -61,6 +62,33 @@ void two_masks_in_their_own_pictures() {
   const auto shape = shape_of(2, 1, 2, 1, 4);
   CHECK((run<T>({0, 1, 1, 0}, {0, 0, 4, 1, 0, 0, 4, 1}, shape, 0.7) ==
          Bytes{0, 0, 1, 1, 1, 1, 0, 0}));
+}
+
+// A cell of 1 over the pixels [first, last) of one row, at a threshold that takes just those: their
+// bytes begin with the highest bit, and what is left of the last byte is 0.
+template <typename T>
+Bytes row_of_bits(int64_t width, double first, double last) {
+  const auto shape = shape_of(1, 1, 1, 1, width);
+  Bytes bits(static_cast<size_t>(htc::packed_row_bytes(width)), 7);
+  const std::vector<T> masks = {1};
+  const std::vector<double> boxes = {first, -9, last, 10};
+  htc::cpu::paste_masks_packed<T>(masks.data(), boxes.data(), shape, 0.5, bits.data());
+  return bits;
+}
+
+template <typename T>
+void rows_of_bits() {
+  CHECK((row_of_bits<T>(1, 0, 1) == Bytes{0x80}));
+  CHECK((row_of_bits<T>(7, 0, 7) == Bytes{0xfe}));
+  CHECK((row_of_bits<T>(8, 3, 5) == Bytes{0x18}));
+  CHECK((row_of_bits<T>(9, 0, 9) == Bytes{0xff, 0x80}));
+  CHECK((row_of_bits<T>(10, 1, 9) == Bytes{0x7f, 0x80}));
+  CHECK((row_of_bits<T>(24, 7, 17) == Bytes{0x01, 0xff, 0x80}));
+  CHECK((row_of_bits<T>(24, 8, 16) == Bytes{0x00, 0xff, 0x00}));
+  // Pixels are worked on a thousand at a time: a row of more, which begins within a byte.
+  const Bytes wide = row_of_bits<T>(2101, 3, 2099);
+  CHECK(wide.size() == 263 && wide[0] == 0x1f && wide[261] == 0xff && wide[262] == 0xe0);
+  CHECK(std::all_of(wide.begin() + 1, wide.begin() + 262, [](uint8_t b) { return b == 0xff; }));
 }
 
 void boxes_without_pixels() {
@@ -170,6 +198,8 @@ int main() {
   one_cell<double>();
   two_masks_in_their_own_pictures<float>();
   two_masks_in_their_own_pictures<double>();
+  rows_of_bits<float>();
+  rows_of_bits<double>();
   boxes_without_pixels();
   nothing_at_all();
   agrees_with_the_formula<float>();

@@ -114,13 +114,14 @@ def test_values_that_are_no_probabilities():
     )
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_computed_in_float32(dtype):
+def test_half_precision_is_computed_in_float32(dtype, packed):
     masks = tensor(cases.soft_masks(len(cases.USUAL_BOXES))).astype(dtype)
     boxes = tensor(cases.USUAL_BOXES)
     np.testing.assert_array_equal(
-        htc_ops.paste_masks(masks, boxes, SIZE).numpy(),
-        htc_ops.paste_masks(masks.astype("float32"), boxes, SIZE).numpy(),
+        htc_ops.paste_masks(masks, boxes, SIZE, packed=packed).numpy(),
+        htc_ops.paste_masks(masks.astype("float32"), boxes, SIZE, packed=packed).numpy(),
     )
 
 
@@ -197,17 +198,19 @@ def grid_sample_paste(masks, boxes, image_size):
     return paddle.nn.functional.grid_sample(masks[:, None], grid, align_corners=False)[:, 0]
 
 
-def test_views_are_read_in_their_own_order():
+@pytest.mark.parametrize("packed", [False, True])
+def test_views_are_read_in_their_own_order(packed):
     masks, boxes = cases.soft_masks(5, (6, 9)), cases.USUAL_BOXES[:5]
     turned = tensor(masks.transpose(0, 2, 1).copy()).transpose([0, 2, 1])
     wide = tensor(boxes.T.copy()).t()
     assert not turned.is_contiguous()
-    np.testing.assert_array_equal(
-        htc_ops.paste_masks(turned, wide, SIZE).numpy(), run(masks, boxes)
-    )
+    expected = htc_ops.paste_masks(tensor(masks), tensor(boxes), SIZE, packed=packed)
+    actual = htc_ops.paste_masks(turned, wide, SIZE, packed=packed)
+    np.testing.assert_array_equal(actual.numpy(), expected.numpy())
 
 
 def test_the_number_of_threads_changes_nothing():
+    # Several bands of rows a mask, in bits too.
     masks, boxes = cases.detections(9, (1100, 1500), seed=1)
     threads = htc_ops.get_num_threads()
     results = []
@@ -268,15 +271,20 @@ def test_the_result_has_no_gradient():
     assert htc_ops.paste_masks(masks, tensor(cases.USUAL_BOXES[:2]), SIZE).stop_gradient
 
 
-@pytest.mark.slow  # 2.2 GB
-def test_more_than_2_to_the_31_pixels():
+@pytest.mark.slow  # 2.3 GB
+@pytest.mark.parametrize("packed", [False, True])
+def test_more_than_2_to_the_31_bytes(packed):
+    width = 28000 * 8 if packed else 28000
     masks, boxes = np.ones((3, 4, 4), "float32"), np.float32([[0, 0, 9, 9]] * 3)
-    boxes[2] = [27000, 26000, 27999, 26999]
-    bitmaps = htc_ops.paste_masks(tensor(masks), tensor(boxes), (27000, 28000))
-    assert bitmaps.shape == [3, 27000, 28000]
-    last = bitmaps[2].numpy()
-    assert last[26001:26998, 27001:27998].all()
-    assert last.sum() < 1000**2
+    boxes[2] = [width - 1000, 26000, width - 1, 26999]
+    result = htc_ops.paste_masks(tensor(masks), tensor(boxes), (27000, width), packed=packed)
+    assert result.shape == [3, 27000, 28000]
+    last = result[2].numpy()
+    corner = last[26000:, -125 if packed else -1000 :]
+    bitmap = np.unpackbits(corner, axis=-1) if packed else corner
+    assert bitmap[1:998, 1:998].all()
+    assert np.count_nonzero(last[:25000]) == 0
+    assert np.count_nonzero(last) < 1000**2
 
 
 M, B = paddle.ones([3, 4, 4]), paddle.ones([3, 4])
