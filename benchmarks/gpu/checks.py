@@ -96,9 +96,11 @@ class Checks:
             grad = torch.randn_like(actual)
             sizes = [tuple(x.shape) for x in maps]
             expected = peers.roi_align_grad(grad, sizes, rois, scales)
-            actual = self.ops.roi_align_grad(grad, sizes, boxes, boxes_num, scales)
-            for level, pair in enumerate(zip(actual, expected, strict=True)):
-                self.near(*pair, 1e-3, f"gradient of level {level} against torchvision")
+            for function in (self.ops.roi_align_grad, self.ops.roi_align_grad_atomic):
+                actual = function(grad, sizes, boxes, boxes_num, scales)
+                for level, pair in enumerate(zip(actual, expected, strict=True)):
+                    what = f"{function.__name__} of level {level} against torchvision"
+                    self.near(*pair, 1e-3, what)
 
     def check_nms(self):
         np, oracle, case = self.np, oracles.reference("nms"), oracles.cases("nms")

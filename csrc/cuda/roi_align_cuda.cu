@@ -4,43 +4,16 @@
 // once, however many samples fall on it. RoIs whose tables do not fit are pooled sample by sample.
 #include <algorithm>
 
-#include "cuda/roi_device.h"
-#include "htc/ops/mask_targets.h"  // the table of an axis
+#include "cuda/roi_tables.h"
 
 namespace htc::cuda {
 namespace {
 
 constexpr int kPoolChannels = 4;  // of a thread, at a time
-constexpr int kTableBins = 64;
-constexpr int kTableLength = 512;
 
 template <typename T>
 struct LevelPointers {
   T* data[kMaxRoiLevels];
-};
-
-template <typename C>
-struct AxisTable {
-  int first[kTableBins], count[kTableBins], at[kTableBins];  // pixels of a bin; their weights
-  C weights[kTableLength];
-
-  // Weights follow each other in the table if positions rise, by no more than a pixel.
-  static __device__ bool holds(const RoiAxis<C>& axis, int64_t bins, int64_t first, int64_t last) {
-    return bins <= kTableBins && last < (int64_t{1} << 30) &&
-           target_table_length(bins, last - first + 1) <= kTableLength && axis.bin >= C(0) &&
-           axis.bin <= axis.grid;
-  }
-  __device__ void set(const RoiAxis<C>& axis, int64_t bin, int64_t first_pixel) {
-    if (axis.grid == C(0)) {
-      count[bin] = 0;
-      return;
-    }
-    // The table begins at the first pixel of the RoI, not of the picture.
-    const TargetTaps taps = set_target_taps(axis, bin, weights, first_pixel);
-    first[bin] = static_cast<int>(taps.first);
-    count[bin] = static_cast<int>(taps.count);
-    at[bin] = static_cast<int>(target_table_at(bin, taps) - first_pixel);
-  }
 };
 
 // Where the channels of a thread lie: those beyond the last are the first once more.
@@ -107,13 +80,6 @@ __device__ void pool_by_sample(const T* source, int64_t width, const Channels& c
     }
   }
 }
-
-// Shared memory runs no constructors.
-template <typename C>
-struct RoiStorage {
-  alignas(DeviceRoi<C>) unsigned char bytes[sizeof(DeviceRoi<C>)];
-  __device__ DeviceRoi<C>& roi() { return *reinterpret_cast<DeviceRoi<C>*>(bytes); }
-};
 
 // Channels are counted in `quads` of kPoolChannels; a block has `quads_a_block` of one RoI.
 template <typename T, typename C>
