@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu/large_pages.h"
 #include "htc/ops/paste_masks.h"
 #include "htc/parallel.h"
 
@@ -152,8 +151,7 @@ void paste_rows_as_bits(const T* mask, const double* box, const PasteMasksShape&
 namespace htc::cpu {
 namespace {
 
-// Pixels that one thread takes at a time, and bytes from where on large pages pay.
-constexpr int64_t kBandPixels = 1 << 20, kLargeResult = 8 << 20;
+constexpr int64_t kBandPixels = 1 << 20;  // that one thread takes at a time
 
 // paste(mask, box, first row, end row, result) for bands of rows of every mask, on all threads.
 template <typename Paste>
@@ -161,9 +159,6 @@ void paste_bands(const PasteMasksShape& shape, int64_t row_bytes, uint8_t* resul
                  const Paste& paste) {
   const int64_t picture = shape.height * row_bytes;
   if (shape.num_masks == 0 || picture == 0) return;
-  if (shape.num_masks * picture >= kLargeResult) {
-    ask_for_large_pages(result, shape.num_masks * picture);
-  }
   const int64_t band_rows = std::max<int64_t>(kBandPixels / shape.width, 1);
   const int64_t bands = (shape.height - 1) / band_rows + 1;
   parallel_for(shape.num_masks * bands, 1, [&](int, int64_t index, int64_t stop) {

@@ -22,6 +22,8 @@ constexpr int64_t kBinRows = 8;       // rows of bins that one horizontal pass k
 constexpr int64_t kSumsStride = 64;   // columns of an RoI of usual size
 constexpr int64_t kPoolChannels = 8;  // channels that go through an RoI's table in one go
 constexpr int64_t kPoolRois = 128;    // RoIs of one piece of work
+constexpr int64_t kStreamed =
+    8 << 20;  // bytes of a result that would push its sources out of the cache
 
 // Where the sums over rows of one channel lie: [kBinRows, stride].
 template <typename C>
@@ -41,10 +43,21 @@ HTC_INLINE Vec<C> load_row(const T* source, const T* tensor_end) {
   return load_compute(source);
 }
 
+// Asks for kChunks chunks of a row of the next plane: its rows are too short and too far apart for
+// the processor to foresee them.
+template <int kChunks, typename T, typename C = typename Compute<T>::type>
+HTC_INLINE void prefetch_row(const T* row) {
+  constexpr int kStep = 64 / (kLanes<C> * static_cast<int>(sizeof(T)));  // chunks a cache line
+  for (int j = 0; j < kChunks; j += kStep) __builtin_prefetch(row + j * kLanes<C>);
+  if (kChunks % kStep == 0) __builtin_prefetch(row + kChunks * kLanes<C> - 1);
+}
+
 // sums[bin, chunk] = the bin's rows, weighted, for kChunks chunks that follow on each other.
+// next_plane: elements from this plane to the one that is read after it.
 template <int kChunks, bool kNarrow, typename T, typename C = typename Compute<T>::type>
 HTC_INLINE void add_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end,
-                         int64_t first, int64_t bin_begin, int64_t bin_end, C* sums) {
+                         int64_t next_plane, int64_t first, int64_t bin_begin, int64_t bin_end,
+                         C* sums) {
   const int64_t stride = sums_stride(table);
   const T* start = plane + table.starts[first];
   C* target = sums + first * kLanes<C>;
@@ -54,6 +67,7 @@ HTC_INLINE void add_rows(const PoolTable<C>& table, const T* plane, const T* ten
     for (const RowTap<C>* end = table.rows + table.row_begin[bin + 1]; tap != end; ++tap) {
       const Vec<C> weight = broadcast(tap->weight);
       const T* row = start + tap->row;
+      prefetch_row<kChunks>(row + next_plane);
       for (int j = 0; j < kChunks; ++j) {
         sum[j] = fma(load_row<kNarrow>(row + j * kLanes<C>, tensor_end), weight, sum[j]);
       }
@@ -64,10 +78,11 @@ HTC_INLINE void add_rows(const PoolTable<C>& table, const T* plane, const T* ten
 
 // All chunks, as many at once as follow on each other.
 template <typename T, typename C = typename Compute<T>::type>
-void add_all_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end, int64_t begin,
-                  int64_t end, C* sums) {
+void add_all_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end,
+                  int64_t next_plane, int64_t begin, int64_t end, C* sums) {
   if (table.plan->x.size < kLanes<C>) {
-    if (table.chunks > 0) add_rows<1, true>(table, plane, tensor_end, 0, begin, end, sums);
+    if (table.chunks > 0)
+      add_rows<1, true>(table, plane, tensor_end, next_plane, 0, begin, end, sums);
     return;
   }
   for (int64_t chunk = 0; chunk < table.chunks;) {
@@ -78,16 +93,16 @@ void add_all_rows(const PoolTable<C>& table, const T* plane, const T* tensor_end
     }
     switch (run) {
       case 1:
-        add_rows<1, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        add_rows<1, false>(table, plane, tensor_end, next_plane, chunk, begin, end, sums);
         break;
       case 2:
-        add_rows<2, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        add_rows<2, false>(table, plane, tensor_end, next_plane, chunk, begin, end, sums);
         break;
       case 3:
-        add_rows<3, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        add_rows<3, false>(table, plane, tensor_end, next_plane, chunk, begin, end, sums);
         break;
       default:
-        add_rows<4, false>(table, plane, tensor_end, chunk, begin, end, sums);
+        add_rows<4, false>(table, plane, tensor_end, next_plane, chunk, begin, end, sums);
     }
     chunk += run;
   }
@@ -126,8 +141,7 @@ void add_columns_of(const PoolTable<C>& table, int64_t block, int64_t rows, cons
   }
 }
 
-// Asks for an RoI's part of a plane that comes next: its rows are too short and too far apart for
-// the processor to foresee them.
+// The same for an RoI's whole part of a plane.
 template <typename T, typename C = typename Compute<T>::type>
 HTC_INLINE void prefetch_plane(const PoolTable<C>& table, const T* plane) {
   constexpr int64_t kLine = 64 / sizeof(T);
@@ -144,7 +158,7 @@ HTC_INLINE void prefetch_plane(const PoolTable<C>& table, const T* plane) {
 
 // One RoI of one channel. pooled has room for kLanes more values than bins.
 template <typename T, typename C = typename Compute<T>::type>
-void pool_plane(const PoolTable<C>& table, const T* plane, const T* tensor_end,
+void pool_plane(const PoolTable<C>& table, const T* plane, const T* tensor_end, int64_t next_plane,
                 const RoiAlignShape& shape, C* sums, C* pooled) {
   const int64_t height = shape.pooled_height, width = shape.pooled_width;
   const int64_t blocks = bin_blocks<C>(width);
@@ -152,7 +166,7 @@ void pool_plane(const PoolTable<C>& table, const T* plane, const T* tensor_end,
   // Passes of nearly the same number of rows.
   for (int64_t passes = (height + kBinRows - 1) / kBinRows; passes > 0; --passes) {
     const int64_t rows = passes == 1 ? height - begin : (height - begin) / passes;
-    add_all_rows(table, plane, tensor_end, begin, begin + rows, sums);
+    add_all_rows(table, plane, tensor_end, next_plane, begin, begin + rows, sums);
     for (int64_t block = 0; block < blocks; ++block) {
       add_columns_of<kBinRows>(table, block, rows, sums, width, pooled + begin * width);
     }
@@ -174,6 +188,8 @@ void roi_align(const T* const* features, const typename Compute<T>::type* boxes,
   const std::unique_ptr<C[]> scratch(
       new C[static_cast<size_t>(num_threads() * (sums_size + tile_size))]);
 
+  const bool streamed =
+      shape.num_rois * shape.channels * bins * static_cast<int64_t>(sizeof(T)) >= kStreamed;
   const int64_t channel_blocks = (shape.channels + kPoolChannels - 1) / kPoolChannels;
   for (size_t begin = 0; begin < plan.size();) {
     begin = run.build(begin, plan.size());
@@ -187,20 +203,35 @@ void roi_align(const T* const* features, const typename Compute<T>::type* boxes,
       const int64_t c_end = std::min(c_begin + kPoolChannels, shape.channels);
       const int64_t r_begin = item % roi_blocks * kPoolRois;
       const int64_t r_end = std::min(r_begin + kPoolRois, count);
+      const auto size_of = [&](const PlannedRoi<C>& roi) {
+        return shape.heights[roi.level] * shape.widths[roi.level];
+      };
+      const auto first_plane = [&](const PlannedRoi<C>& roi) {
+        return features[roi.level] + (roi.picture * shape.channels + c_begin) * size_of(roi);
+      };
       for (int64_t r = r_begin; r < r_end; ++r) {
         const PoolTable<C>& table = tables[static_cast<size_t>(r)];
         const PlannedRoi<C>& roi = *table.plan;
-        const int64_t plane_size = shape.heights[roi.level] * shape.widths[roi.level];
-        const T* level = features[roi.level];
-        const T* level_end = level + shape.num_pictures * shape.channels * plane_size;
-        const T* plane = level + (roi.picture * shape.channels + c_begin) * plane_size;
+        const int64_t plane_size = size_of(roi);
+        const T* level_end = features[roi.level] + shape.num_pictures * shape.channels * plane_size;
+        const T* plane = first_plane(roi);
         for (int64_t c = c_begin; c < c_end; ++c, plane += plane_size) {
-          if (c + 1 < c_end) prefetch_plane(table, plane + plane_size);
-          pool_plane(table, plane, level_end, shape, sums, tile + (c - c_begin) * bins);
+          const int64_t next_plane = c + 1 < c_end ? plane_size : 0;
+          pool_plane(table, plane, level_end, next_plane, shape, sums, tile + (c - c_begin) * bins);
         }
-        convert_from_compute(tile, pooled + (roi.roi * shape.channels + c_begin) * bins,
-                             (c_end - c_begin) * bins);
+        if (r + 1 < r_end) {
+          const PoolTable<C>& next = tables[static_cast<size_t>(r + 1)];
+          prefetch_plane(next, first_plane(*next.plan));
+        }
+        T* result = pooled + (roi.roi * shape.channels + c_begin) * bins;
+        const int64_t count = (c_end - c_begin) * bins;
+        if (streamed) {
+          stream_from_compute(tile, result, count);
+        } else {
+          convert_from_compute(tile, result, count);
+        }
       }
+      if (streamed) stream_fence();
     });
   }
 }

@@ -46,6 +46,24 @@ HTC_INLINE void store(T* target, Vec<T> value) {
   __builtin_memcpy(target, &value, sizeof(value));
 }
 
+// `store` past the caches, to memory that is aligned to kVectorBytes. Other threads see it after a
+// stream_fence() of this one alone. A plain store where the target has none.
+template <typename T>
+HTC_INLINE void stream(T* target, Vec<T> value) {
+#if HTC_TARGET_LEVEL == 2
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(target), (__m512i)value);
+#elif HTC_TARGET_LEVEL == 1
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(target), (__m256i)value);
+#else
+  store(target, value);
+#endif
+}
+HTC_INLINE void stream_fence() {
+#if HTC_TARGET_LEVEL > 0
+  _mm_sfence();
+#endif
+}
+
 // The first `count` lanes; the others are zero and their memory is not touched.
 template <typename T>
 HTC_INLINE Vec<T> load_first(const T* source, int count) {

@@ -2,16 +2,13 @@
 // the choice of kernel by dtype and device.
 #pragma once
 
-#define PADDLE_NO_PYTHON  // the library does not need Python.h, and compiles twice as fast
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
-#include "paddle/extension.h"
+#include "paddle/new_tensor.h"
 
 namespace htc::binding {
 
@@ -48,37 +45,6 @@ inline double real(const std::string& text) {
 
 inline bool same_place(const paddle::Tensor& a, const paddle::Tensor& b) {
   return a.is_gpu() == b.is_gpu();
-}
-
-// Large results come from the system page by page, and every first touch of a page costs more than
-// filling it. Huge pages, where the system gives them on request, cost a fraction. A hint: that it
-// is not followed does not matter.
-inline void ask_for_huge_pages(void* memory, int64_t bytes) {
-#if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) & ~(kHugePage - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) & ~(kHugePage - 1);
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
-
-// A new tensor, contents undefined. One without elements gets memory all the same: Paddle 2.6 takes
-// an output without any for one that the operator forgot.
-inline paddle::Tensor new_tensor(const std::vector<int64_t>& shape, paddle::DataType dtype,
-                                 const paddle::Place& place) {
-  for (const int64_t size : shape) {
-    if (size != 0) continue;
-    // Its memory is that of another tensor, which lives as long. (Resizing one would be simpler,
-    // but DenseTensor's header wants all of the CUDA libraries installed.)
-    const auto memory = paddle::empty({1}, dtype, place);
-    return paddle::from_blob(const_cast<void*>(memory.data()), shape, dtype, phi::DataLayout::NCHW,
-                             place, [memory](void*) {});
-  }
-  auto tensor = paddle::empty(shape, dtype, place);
-  if (tensor.is_cpu()) {
-    ask_for_huge_pages(tensor.data(), tensor.numel() * static_cast<int64_t>(phi::SizeOf(dtype)));
-  }
-  return tensor;
 }
 
 // The boxes a picture as int64 on the tensor's own device.
