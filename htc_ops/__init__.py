@@ -3,7 +3,7 @@
 from htc_ops import _installation
 
 try:
-    from htc_ops._library import get_num_threads, set_num_threads
+    from htc_ops._library import get_num_threads, release_memory, set_num_threads
     from htc_ops.box_codec import decode_boxes, encode_boxes
     from htc_ops.mask_targets import mask_targets
     from htc_ops.match_anchors import match_anchors
@@ -28,6 +28,7 @@ __all__ = [
     "paste_masks",
     "paste_masks_rle",
     "polygon_mask_targets",
+    "release_memory",
     "roi_align",
     "set_num_threads",
     "soft_nms",

@@ -63,6 +63,15 @@ def set_num_threads(count: int) -> None:
     _library.htc_ops_set_num_threads(count)
 
 
+def release_memory() -> None:
+    """Give memory back to the system that is kept for the next large results on the CPU.
+
+    Up to 256 MB of freed results are kept, or as many as the environment variable HTC_OPS_KEEP_MB
+    says when the library is loaded. Results in use are not touched.
+    """
+    _library.htc_ops_release_memory()
+
+
 def cpu_target() -> str:
     """Return the instruction set in use: "avx512", "avx2" or "portable"."""
     return _library.htc_ops_cpu_target().decode()

@@ -12,6 +12,7 @@ from htc_ops import _library
 MAX_LEVELS = 8
 MAX_BINS = 2**15
 MAX_SAMPLING_RATIO = 4096
+MAX_AVERAGE = 64
 
 
 @_library.operator
@@ -23,6 +24,7 @@ def roi_align(
     spatial_scale=1.0,
     sampling_ratio=-1,
     aligned=True,
+    average=1,
 ):
     """Pool each box to a small grid of bins: the mean of bilinear samples, one grid a channel.
 
@@ -46,6 +48,8 @@ def roi_align(
             bin's own height and width in pixels of x, each axis for itself.
         aligned: whether pixel centres lie at half coordinates. False is the older rule: no shift,
             and boxes at least one pixel of x wide and high.
+        average: k for bins that are each the mean of k x k bins: what pooling to k times
+            output_size and then averaging blocks gives, without the larger result. 1 to 64.
 
     Returns:
         [R, C, height, width] of the dtype of x.
@@ -57,7 +61,12 @@ def roi_align(
     if not isinstance(aligned, bool):
         raise TypeError(f"aligned: expected True or False, got {aligned!r}")
     scale = _positive("spatial_scale", spatial_scale)
-    return _pool("x", [x], boxes, boxes_num, output_size, [scale], sampling_ratio, 1.0, aligned)
+    average = checks.check_integer("average", average, 1)
+    if average > MAX_AVERAGE:
+        raise ValueError(f"average: expected at most {MAX_AVERAGE}, got {average}")
+    return _pool(
+        "x", [x], boxes, boxes_num, output_size, [scale], sampling_ratio, 1.0, aligned, average
+    )
 
 
 @_library.operator
@@ -141,6 +150,7 @@ def _pool(
     sampling_ratio,
     canonical_size,
     aligned,
+    average=1,
 ):
     """The operator itself; `name` is what the caller knows features[0] as."""
     dtype = features[0].dtype
@@ -167,7 +177,8 @@ def _pool(
         "pooled_width": width,
         "scales": [_library.real(scale) for scale in scales],
         "canonical_size": _library.real(canonical_size),
-        "sampling_ratio": sampling_ratio,
+        # Parts of a bin have the samples of the bins that they are; -k: k parts, each its own grid.
+        "sampling_ratio": sampling_ratio * average or -average,
         "aligned": aligned,
     }
     return _library.call("htc_roi_align", inputs, attributes, {"Pooled": dtype})[0]

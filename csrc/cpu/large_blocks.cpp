@@ -110,4 +110,12 @@ int64_t kept_bytes() {
   return shelf.bytes;
 }
 
+void release_kept_blocks() {
+  Shelf& shelf = the_shelf();
+  const std::lock_guard<std::mutex> lock(shelf.mutex);
+  for (const LargeBlock& block : shelf.blocks) std::free(block.data);
+  shelf.blocks.clear();
+  shelf.bytes = 0;
+}
+
 }  // namespace htc

@@ -1,5 +1,6 @@
 // What htc_ops/_library.py calls through ctypes.
 #include "cpu/cpu_target.h"
+#include "htc/large_blocks.h"
 #include "htc/parallel.h"
 
 extern "C" {
@@ -17,5 +18,7 @@ __attribute__((visibility("default"))) const char* htc_ops_cpu_target() {
 __attribute__((visibility("default"))) const char* htc_ops_best_cpu_target() {
   return htc::cpu_target_name(htc::best_cpu_target());
 }
+
+__attribute__((visibility("default"))) void htc_ops_release_memory() { htc::release_kept_blocks(); }
 
 }  // extern "C"

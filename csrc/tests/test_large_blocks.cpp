@@ -8,17 +8,6 @@ namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-// The limit is read once: each case leaves nothing behind that the next one could find.
-void empty_the_shelf() {
-  std::vector<htc::LargeBlock> taken;
-  while (htc::kept_bytes() > 0) {
-    for (int64_t bytes = 2 * kMiB; bytes <= 256 * kMiB; bytes += 2 * kMiB) {
-      taken.push_back(htc::take_large_block(bytes));
-    }
-  }
-  for (const auto& block : taken) std::free(block.data);
-}
-
 void a_block_given_back_comes_again() {
   const htc::LargeBlock first = htc::take_large_block(5 * kMiB);
   CHECK(first.data != nullptr && first.capacity == 6 * kMiB);
@@ -33,7 +22,8 @@ void a_block_given_back_comes_again() {
   CHECK(other.data != second.data);
   htc::give_large_block(second);
   htc::give_large_block(other);
-  empty_the_shelf();
+  htc::release_kept_blocks();
+  CHECK(htc::kept_bytes() == 0);
 }
 
 void only_a_block_of_about_the_size() {
@@ -61,7 +51,8 @@ void keeps_no_more_than_the_limit() {
   const htc::LargeBlock huge = htc::take_large_block(300 * kMiB);
   htc::give_large_block(huge);  // alone beyond the limit
   CHECK(htc::kept_bytes() == 4 * 60 * kMiB);
-  empty_the_shelf();
+  htc::release_kept_blocks();
+  CHECK(htc::kept_bytes() == 0);
 }
 
 void from_many_threads() {
@@ -77,7 +68,8 @@ void from_many_threads() {
   first.join();
   second.join();
   third.join();
-  empty_the_shelf();
+  htc::release_kept_blocks();
+  CHECK(htc::kept_bytes() == 0);
 }
 
 void more_than_there_is() {

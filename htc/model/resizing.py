@@ -2,8 +2,8 @@
 
 Eager networks use Paddle's own layers. Programs cannot, on the CPU: Paddle Inference 3 gives
 interpolation to oneDNN and then stops with "ConvertPirAttribute2RuntimeAttribute not support", and
-both Paddle's interpolation and its averaging run on one thread there. So in a program the same sums
-are written as a deconvolution and as matrix products.
+Paddle's own interpolation runs on one thread there. So in a program the same sums are written as a
+deconvolution and as matrix products.
 """
 
 from __future__ import annotations
@@ -55,16 +55,3 @@ def _weights(count, new_count):
     places = paddle.arange(new_count, dtype="int64").astype("float32") * step
     pixels = paddle.arange(count, dtype="int64").astype("float32")
     return F.relu(1 - paddle.abs(places.unsqueeze(1) - pixels.unsqueeze(0)))
-
-
-def average_pool(x, size: int):
-    """Means of equal blocks: [R, C, k * size, k * size] -> [R, C, size, size]."""
-    side = x.shape[2]
-    if paddle.in_dynamic_mode() or side % size:
-        return F.adaptive_avg_pool2d(x, size)
-    block = side // size
-    line = np.repeat(np.eye(size, dtype="float32") / block, block, axis=0)  # [side, size]
-    weight = np.einsum("ha,wb->hwab", line, line).reshape(side * side, size * size)
-    channels = x.shape[1]
-    rows = plain(x).reshape([-1, side * side])
-    return paddle.matmul(rows, paddle.to_tensor(weight)).reshape([-1, channels, size, size])

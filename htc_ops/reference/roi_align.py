@@ -7,8 +7,15 @@ side of the border a sample falls on is then the same everywhere. Sums are in fl
 import numpy as np
 
 
-def roi_align(x, boxes, boxes_num, output_size, spatial_scale=1, sampling_ratio=-1, aligned=True):
+def roi_align(
+    x, boxes, boxes_num, output_size, spatial_scale=1, sampling_ratio=-1, aligned=True, average=1
+):
     """x [B, C, H, W], boxes [R, 4], boxes_num [B] -> float64 [R, C, *output_size]."""
+    if average > 1:
+        finer = [average * size for size in output_size]
+        pooled = roi_align(x, boxes, boxes_num, finer, spatial_scale, sampling_ratio, aligned)
+        blocks = [size for bins in output_size for size in (bins, average)]
+        return pooled.reshape(*pooled.shape[:2], *blocks).mean((3, 5))
     pooled = np.zeros((len(boxes), x.shape[1], *output_size))
     pictures = np.repeat(np.arange(len(x)), boxes_num)
     for r, (box, picture) in enumerate(zip(boxes, pictures, strict=True)):
@@ -19,8 +26,15 @@ def roi_align(x, boxes, boxes_num, output_size, spatial_scale=1, sampling_ratio=
     return pooled
 
 
-def roi_align_grad(grad, shape, boxes, boxes_num, spatial_scale=1, sampling_ratio=-1, aligned=True):
+def roi_align_grad(
+    grad, shape, boxes, boxes_num, spatial_scale=1, sampling_ratio=-1, aligned=True, average=1
+):
     """grad [R, C, PH, PW], shape = B, C, H, W -> float64 of that shape."""
+    if average > 1:
+        finer = grad.repeat(average, 2).repeat(average, 3) / average**2
+        return roi_align_grad(
+            finer, shape, boxes, boxes_num, spatial_scale, sampling_ratio, aligned
+        )
     result = np.zeros(shape)
     pictures = np.repeat(np.arange(shape[0]), boxes_num)
     for r, (box, picture) in enumerate(zip(boxes, pictures, strict=True)):

@@ -26,14 +26,16 @@ def upsampled(x):
     return resizing.upsample2x(x) * 2
 
 
-def pooled(x, size=7):
+def pooled(x):
     boxes = paddle.to_tensor(BOXES)
     count = paddle.to_tensor([len(BOXES)], dtype="int32")
-    return htc_ops.multilevel_roi_align([resizing.plain(x)], boxes, count, size, [1.0])
+    return htc_ops.multilevel_roi_align([resizing.plain(x)], boxes, count, 7, [1.0])
 
 
 def averaged(x):
-    return resizing.average_pool(pooled(x, 14), 7)
+    boxes = paddle.to_tensor(BOXES)
+    count = paddle.to_tensor([len(BOXES)], dtype="int32")
+    return htc_ops.roi_align(resizing.plain(x), boxes, count, 7, average=2)
 
 
 def unprotected(x):

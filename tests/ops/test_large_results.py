@@ -92,6 +92,28 @@ def run(code: str, **environment) -> str:
     return done.stdout.splitlines()[-1]
 
 
+RELEASE = """
+import htc_ops
+from test_large_results import paddle, paste, resident_mb
+paddle.set_device("cpu")
+results = [paste() for _ in range(10)]
+del results
+kept = resident_mb()
+htc_ops.release_memory()
+print(kept - resident_mb())
+"""
+
+
+def resident_mb():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@needs_paddle_3
+def test_kept_memory_is_given_back_when_asked():
+    assert 35 < float(run(RELEASE)) < 100  # 10 results of 4.8 MB, in pages of 2 MiB
+
+
 FAULTS = """
 import resource
 from test_large_results import paddle, paste

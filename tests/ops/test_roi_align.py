@@ -7,6 +7,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 from cases.roi_align import (
     EMPTY_BOXES,
@@ -72,6 +73,28 @@ def test_forward_and_gradient_match_the_oracle(dtype, sampling_ratio, aligned):
     np.testing.assert_allclose(pooled, expected, rtol=0, atol=TOLERANCE[dtype] * 2)
     expected = oracle.roi_align_grad(sent, x.shape, boxes, boxes_num, **options)
     np.testing.assert_allclose(received, expected, rtol=0, atol=TOLERANCE[dtype] * 8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("sampling_ratio", [-1, 2])
+@pytest.mark.parametrize("average", [2, 3])
+def test_an_average_is_that_of_the_finer_bins(dtype, sampling_ratio, average):
+    boxes = USUAL_BOXES.astype("float64" if dtype == "float64" else "float32")
+    x = tensor(random_features((2, 3, 15, 20))).astype(dtype)
+    boxes_num = [4, len(boxes) - 4]
+    where = tensor(boxes), tensor(boxes_num, "int64")
+    options = {"spatial_scale": 0.25, "sampling_ratio": sampling_ratio}
+    pooled, sent, (received,) = gradient(
+        lambda x: htc_ops.roi_align(x, *where, (3, 4), average=average, **options), [x]
+    )
+    exact = x.astype("float64").numpy()
+    expected = oracle.roi_align(exact, boxes, boxes_num, (3, 4), average=average, **options)
+    np.testing.assert_allclose(pooled, expected, rtol=0, atol=TOLERANCE[dtype] * 2)
+    expected = oracle.roi_align_grad(sent, x.shape, boxes, boxes_num, average=average, **options)
+    np.testing.assert_allclose(received, expected, rtol=0, atol=TOLERANCE[dtype] * 8)
+    finer = htc_ops.roi_align(x, *where, (3 * average, 4 * average), **options)
+    averaged = F.avg_pool2d(finer.astype("float64"), average).numpy()
+    np.testing.assert_allclose(pooled, averaged, rtol=0, atol=TOLERANCE[dtype] * 3)
 
 
 @pytest.mark.parametrize("output_size", [(1, 1), (7, 7), (14, 14), (2, 9), (17, 3), (33, 20)])
@@ -407,6 +430,8 @@ N = paddle.to_tensor([1, 3], dtype="int32")
         ((X, B, N, 2), {"sampling_ratio": 1.5}, TypeError, "sampling_ratio: expected an integer"),
         ((X, B, N, 2), {"sampling_ratio": 5000}, ValueError, "sampling_ratio: expected at most"),
         ((X, B, N, 2), {"aligned": 1}, TypeError, "aligned: expected True or False, got 1"),
+        ((X, B, N, 2), {"average": 0}, ValueError, "average: expected an integer of at least 1"),
+        ((X, B, N, 2), {"average": 65}, ValueError, "average: expected at most 64, got 65"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, options, error, message):

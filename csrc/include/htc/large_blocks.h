@@ -27,6 +27,9 @@ void give_large_block(LargeBlock block) noexcept;
 // Bytes kept at the moment.
 int64_t kept_bytes();
 
+// Gives what is kept back to the system.
+void release_kept_blocks();
+
 // For memory from elsewhere: asks the system to back the whole large pages inside it with such. A
 // hint: memory that is not fresh stays as it is.
 void prefer_large_pages(void* data, int64_t bytes);

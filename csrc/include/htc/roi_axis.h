@@ -29,7 +29,8 @@ struct SampleRange {  // samples first .. first + count - 1 of a bin are worth l
 };
 
 // low, high: the box's sides. A box that is not finite, or without extent where the grid adapts to
-// it, has no samples.
+// it, has no samples. sampling_ratio: samples a bin; 0 or -1: as many as the bin has pixels,
+// rounded up; -k: as the k parts of the bin would have, each by itself.
 template <typename T>
 HTC_HOST_DEVICE HTC_INLINE RoiAxis<T> roi_axis(T low, T high, T scale, int64_t bins,
                                                int64_t sampling_ratio, bool aligned, int64_t size) {
@@ -39,7 +40,9 @@ HTC_HOST_DEVICE HTC_INLINE RoiAxis<T> roi_axis(T low, T high, T scale, int64_t b
   T extent = high * scale - offset - axis.start;
   if (!aligned) extent = max_or(extent, T(1));
   axis.bin = extent / static_cast<T>(bins);
-  axis.grid = sampling_ratio > 0 ? static_cast<T>(sampling_ratio) : std::ceil(axis.bin);
+  const T parts = sampling_ratio < 0 ? static_cast<T>(-sampling_ratio) : T(1);
+  axis.grid =
+      sampling_ratio > 0 ? static_cast<T>(sampling_ratio) : parts * std::ceil(axis.bin / parts);
   axis.size = size;
   // max_or turned a NaN extent into 1; the sides themselves decide.
   if (!(is_finite(low) && is_finite(high) && is_finite(axis.start) && is_finite(extent)) ||

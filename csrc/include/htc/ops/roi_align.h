@@ -23,7 +23,7 @@ struct RoiAlignShape {
   int64_t widths[kMaxRoiLevels]{};
   double scales[kMaxRoiLevels]{};  // feature pixels a picture pixel: 1 / stride
   double canonical_size = 56;      // a box of this side or twice it (exclusive) is of level 0
-  int64_t sampling_ratio = 0;      // samples a bin and axis; <= 0: ceil of the bin's own size
+  int64_t sampling_ratio = 0;      // samples a bin and axis, as in roi_axis
   bool aligned = true;             // pixel centres at half coordinates
 };
 
