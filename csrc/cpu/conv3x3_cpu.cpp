@@ -1,0 +1,308 @@
+// Winograd convolution F(4x4, 3x3): patches of 6x6 pixels to 36 numbers, for each of these a matrix
+// product over channels, and back to tiles of 4x4 pixels. A lane is a tile throughout.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "htc/large_blocks.h"
+#include "htc/ops/conv3x3.h"
+#include "htc/parallel.h"
+
+#define HTC_TARGET_SOURCE "cpu/conv3x3_cpu.cpp"
+#include "cpu/foreach_target.h"
+// Per target from here on.
+#include "cpu/simd.h"
+
+namespace htc::cpu::HTC_TARGET {
+
+constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
+constexpr int kQuad = 4;     // filters that the inner product computes at once
+constexpr int kVectors = 3;  // vectors of tiles that it computes at once
+constexpr int64_t kGroup = kVectors * kLanes<float>;
+constexpr int64_t kMostGroups = 4;  // of one piece of work
+
+using V = Vec<float>;
+
+// Where the numbers of one piece of work lie.
+struct Block {
+  float* padded;   // [kPatch, row]: rows of the picture with zeros around
+  float* patches;  // [kPoints, tiles + lanes]: of one channel
+  float* inputs;   // [kPoints, groups, C, kGroup]
+  float* outputs;  // [kPoints, K, tiles]
+};
+
+// A run of neighbouring tiles of one row of tiles.
+struct Run {
+  int64_t picture, row, column, count;
+  int64_t first;  // place of the first in the block
+};
+
+// The weights of four filters, transformed: [C, kQuad] at each point.
+inline void transform_quad(const float* weights, int64_t channels, int64_t count, float* target,
+                           int64_t point_stride) {
+  typedef float Quad __attribute__((vector_size(16)));
+  for (int64_t c = 0; c < channels; ++c) {
+    Quad g[3][3];
+    for (int i = 0; i < 9; ++i) {
+      Quad q{};
+      for (int64_t k = 0; k < count; ++k) q[k] = weights[(k * channels + c) * 9 + i];
+      g[i / 3][i % 3] = q;
+    }
+    Quad rows[kPatch][3];
+    const auto transform = [](Quad a, Quad b, Quad c, Quad* to, int stride) {
+      const Quad even = (a + c) * (1.f / 6), odd = b * (1.f / 6);
+      const Quad outer = a * (1.f / 24) + c * (1.f / 6), middle = b * (1.f / 12);
+      to[0] = a * 0.25f;
+      to[stride] = -even - odd;
+      to[2 * stride] = odd - even;
+      to[3 * stride] = outer + middle;
+      to[4 * stride] = outer - middle;
+      to[5 * stride] = c;
+    };
+    for (int j = 0; j < 3; ++j) transform(g[0][j], g[1][j], g[2][j], &rows[0][j], 3);
+    for (int i = 0; i < kPatch; ++i) {
+      Quad points[kPatch];
+      transform(rows[i][0], rows[i][1], rows[i][2], points, 1);
+      for (int j = 0; j < kPatch; ++j) {
+        __builtin_memcpy(target + (i * kPatch + j) * point_stride + c * kQuad, &points[j], 16);
+      }
+    }
+  }
+}
+
+// Six numbers along one axis to the six that are multiplied.
+HTC_INLINE void transform_patch(const V* d, V* t) {
+  const V a = d[4] - d[2] * 4.f, b = d[3] - d[1] * 4.f;
+  const V c = d[4] - d[2], e = (d[3] - d[1]) * 2.f;
+  t[0] = d[0] * 4.f - d[2] * 5.f + d[4];
+  t[1] = a + b;
+  t[2] = a - b;
+  t[3] = c + e;
+  t[4] = c - e;
+  t[5] = d[1] * 4.f - d[3] * 5.f + d[5];
+}
+
+// And six products to the four pixels along an axis.
+HTC_INLINE void transform_tile(const V* m, V* y) {
+  const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+  y[0] = m[0] + a + c;
+  y[1] = b + d * 2.f;
+  y[2] = a + c * 4.f;
+  y[3] = b + d * 8.f + m[5];
+}
+
+// One channel of a run of tiles: patches[point, first ..].
+inline void transform_run(const float* plane, const Conv3x3Shape& shape, const Run& run,
+                          int64_t tiles, const Block& block) {
+  const int64_t width = shape.width, lanes = kLanes<float>;
+  const int64_t groups = (run.count + lanes - 1) / lanes;
+  const int64_t row_size = groups * lanes * kTile + 2 * kTile;
+  const int64_t left = run.column * kTile - 1;  // pixel of the first padded one
+  const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + row_size, width);
+  for (int64_t r = 0; r < kPatch; ++r) {
+    float* row = block.padded + r * row_size;
+    const int64_t y = run.row * kTile - 1 + r;
+    if (y < 0 || y >= shape.height) {
+      std::memset(row, 0, static_cast<size_t>(row_size) * sizeof(float));
+      continue;
+    }
+    row[0] = 0;
+    std::memcpy(row + (begin - left), plane + y * width + begin,
+                static_cast<size_t>(end - begin) * sizeof(float));
+    std::fill(row + (end - left), row + row_size, 0.f);
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    V half[kPatch][kPatch];
+    for (int r = 0; r < kPatch; ++r) {
+      const float* p = block.padded + r * row_size + g * lanes * kTile;
+      const auto quarter = [&](int first, V* even, V* odd) {
+        const V a = load(p + first), b = load(p + first + lanes);
+        *even = even_lanes<float>(a, b);
+        *odd = odd_lanes<float>(a, b);
+      };
+      V e0, e1, o0, o1, d[kPatch];
+      quarter(0, &e0, &o0);
+      quarter(2 * lanes, &e1, &o1);
+      d[0] = even_lanes<float>(e0, e1);
+      d[2] = odd_lanes<float>(e0, e1);
+      d[1] = even_lanes<float>(o0, o1);
+      d[3] = odd_lanes<float>(o0, o1);
+      quarter(kTile, &e0, &o0);
+      quarter(kTile + 2 * lanes, &e1, &o1);
+      d[4] = even_lanes<float>(e0, e1);
+      d[5] = even_lanes<float>(o0, o1);
+      transform_patch(d, half[r]);
+    }
+    float* target = block.patches + run.first + g * lanes;
+    const int64_t stride = tiles + lanes;
+    for (int j = 0; j < kPatch; ++j) {
+      V d[kPatch], t[kPatch];
+      for (int r = 0; r < kPatch; ++r) d[r] = half[r][j];
+      transform_patch(d, t);
+      for (int i = 0; i < kPatch; ++i) store(target + (i * kPatch + j) * stride, t[i]);
+    }
+  }
+}
+
+// outputs[kQuad filters, kGroup tiles] = sum over channels.
+HTC_INLINE void multiply(const float* weights, const float* inputs, int64_t channels,
+                         float* outputs, int64_t stride) {
+  V sum[kQuad][kVectors] = {};
+  for (int64_t c = 0; c < channels; ++c, weights += kQuad, inputs += kGroup) {
+    V in[kVectors];
+    for (int v = 0; v < kVectors; ++v) in[v] = load(inputs + v * kLanes<float>);
+    for (int k = 0; k < kQuad; ++k) {
+      const V weight = broadcast(weights[k]);
+      for (int v = 0; v < kVectors; ++v) sum[k][v] = fma(in[v], weight, sum[k][v]);
+    }
+  }
+  for (int k = 0; k < kQuad; ++k) {
+    for (int v = 0; v < kVectors; ++v) store(outputs + k * stride + v * kLanes<float>, sum[k][v]);
+  }
+}
+
+// One filter of a run of tiles, to pixels.
+inline void untransform_run(const float* outputs, int64_t point_stride, float bias,
+                            const Conv3x3Shape& shape, const Run& run, float* plane) {
+  const int64_t lanes = kLanes<float>;
+  constexpr int kHalf = kLanes<float> / 2;
+  const int64_t rows = std::min<int64_t>(kTile, shape.height - run.row * kTile);
+  for (int64_t g = 0; g * lanes < run.count; ++g) {
+    const float* source = outputs + run.first + g * lanes;
+    V half[kTile][kPatch];
+    for (int j = 0; j < kPatch; ++j) {
+      V m[kPatch], y[kTile];
+      for (int i = 0; i < kPatch; ++i) m[i] = load(source + (i * kPatch + j) * point_stride);
+      transform_tile(m, y);
+      for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
+    }
+    const int64_t x = (run.column + g * lanes) * kTile;
+    const int64_t tiles = std::min(lanes, run.count - g * lanes);
+    const int64_t columns = std::min(tiles * kTile, shape.width - x);
+    for (int64_t i = 0; i < rows; ++i) {
+      V y[kTile];
+      transform_tile(half[i], y);
+      for (V& each : y) {
+        each = each + bias;
+        if (shape.relu) each = max_or(each, V{});
+      }
+      const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
+      const V even_high = zip_lanes<float, kHalf>(y[0], y[2]);
+      const V odd_high = zip_lanes<float, kHalf>(y[1], y[3]);
+      const V pixels[kTile] = {
+          zip_lanes<float, 0>(even_low, odd_low), zip_lanes<float, kHalf>(even_low, odd_low),
+          zip_lanes<float, 0>(even_high, odd_high), zip_lanes<float, kHalf>(even_high, odd_high)};
+      float* row = plane + (run.row * kTile + i) * shape.width + x;
+      if (columns == lanes * kTile) {
+        for (int v = 0; v < kTile; ++v) store(row + v * lanes, pixels[v]);
+      } else {
+        float all[kTile * kLanes<float>];
+        for (int v = 0; v < kTile; ++v) store(all + v * lanes, pixels[v]);
+        std::memcpy(row, all, static_cast<size_t>(columns) * sizeof(float));
+      }
+    }
+  }
+}
+
+bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
+             float* result) {
+  const int64_t channels = shape.channels, filters = shape.filters;
+  const int64_t plane = shape.height * shape.width;
+  const int64_t tile_rows = (shape.height + kTile - 1) / kTile;
+  const int64_t tile_columns = (shape.width + kTile - 1) / kTile;
+  const int64_t all_tiles = shape.num_pictures * tile_rows * tile_columns;
+  if (all_tiles == 0 || filters == 0) return true;
+  const int64_t quads = (filters + kQuad - 1) / kQuad;
+  const int64_t workers = num_threads();
+
+  // Pieces of work of whole groups, no fewer than workers where there is that much.
+  const int64_t share = (all_tiles + workers - 1) / workers;
+  const int64_t groups = std::clamp<int64_t>((share + kGroup - 1) / kGroup, 1, kMostGroups);
+  const int64_t tiles = groups * kGroup;
+  const int64_t blocks = (all_tiles + tiles - 1) / tiles;
+
+  const int64_t lanes = kLanes<float>;
+  const int64_t padded_size = kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
+  const int64_t patches_size = kPoints * (tiles + lanes);
+  const int64_t inputs_size = kPoints * groups * channels * kGroup;
+  const int64_t outputs_size = kPoints * quads * kQuad * tiles + lanes;
+  const int64_t worker_size = padded_size + patches_size + inputs_size + outputs_size;
+  const int64_t weights_size = kPoints * quads * channels * kQuad;
+  const LargeBlock memory =
+      take_large_block((weights_size + workers * worker_size) * static_cast<int64_t>(sizeof(float)));
+  if (memory.data == nullptr) return false;
+  float* const transformed = static_cast<float*>(memory.data);
+
+  const int64_t weight_stride = quads * channels * kQuad;  // from a point to the next
+  parallel_for(quads, 4, [&](int, int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) {
+      transform_quad(weights + q * kQuad * channels * 9, channels,
+                     std::min<int64_t>(kQuad, filters - q * kQuad),
+                     transformed + q * channels * kQuad, weight_stride);
+    }
+  });
+
+  parallel_for(blocks, 1, [&](int worker, int64_t item, int64_t) {
+    Block block;
+    block.inputs = transformed + weights_size + worker * worker_size;
+    block.outputs = block.inputs + inputs_size;
+    block.patches = block.outputs + outputs_size;
+    block.padded = block.patches + patches_size;
+    Run runs[kMostGroups * kGroup];
+    int64_t num_runs = 0;
+    const int64_t first = item * tiles, last = std::min(first + tiles, all_tiles);
+    for (int64_t t = first; t < last;) {
+      const int64_t row = t / tile_columns, column = t % tile_columns;
+      const int64_t count = std::min(tile_columns - column, last - t);
+      runs[num_runs++] = {row / tile_rows, row % tile_rows, column, count, t - first};
+      t += count;
+    }
+    const int64_t used = (last - first + kGroup - 1) / kGroup;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t r = 0; r < num_runs; ++r) {
+        const float* source = x + (runs[r].picture * channels + c) * plane;
+        transform_run(source, shape, runs[r], tiles, block);
+      }
+      for (int point = 0; point < kPoints; ++point) {
+        const float* from = block.patches + point * (tiles + lanes);
+        for (int64_t g = 0; g < used; ++g) {
+          float* to = block.inputs + ((point * groups + g) * channels + c) * kGroup;
+          for (int v = 0; v < kVectors; ++v) {
+            store(to + v * lanes, load(from + g * kGroup + v * lanes));
+          }
+        }
+      }
+    }
+    const int64_t output_stride = quads * kQuad * tiles;
+    for (int point = 0; point < kPoints; ++point) {
+      for (int64_t g = 0; g < used; ++g) {
+        const float* inputs = block.inputs + (point * groups + g) * channels * kGroup;
+        for (int64_t q = 0; q < quads; ++q) {
+          multiply(transformed + point * weight_stride + q * channels * kQuad, inputs, channels,
+                   block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup, tiles);
+        }
+      }
+    }
+    for (int64_t k = 0; k < filters; ++k) {
+      for (int64_t r = 0; r < num_runs; ++r) {
+        untransform_run(block.outputs + k * tiles, output_stride, bias == nullptr ? 0.f : bias[k],
+                        shape, runs[r], result + (runs[r].picture * filters + k) * plane);
+      }
+    }
+  });
+  give_large_block(memory);
+  return true;
+}
+
+}  // namespace htc::cpu::HTC_TARGET
+
+#if HTC_RUN_ONCE
+namespace htc::cpu {
+
+bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
+             float* result) {
+  return HTC_DISPATCH(conv3x3)(x, weights, bias, shape, result);
+}
+
+}  // namespace htc::cpu
+#endif

@@ -1,0 +1,26 @@
+// 3x3 convolution of stride 1 with a border of zeros, by Winograd's minimal filtering.
+// Papers: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308),
+// section 4.3, F(4x4, 3x3): 36 products for 16 pixels in place of 144.
+#pragma once
+
+#include <cstdint>
+
+namespace htc {
+
+struct Conv3x3Shape {
+  int64_t num_pictures = 0;  // B
+  int64_t channels = 0;      // C
+  int64_t filters = 0;       // K
+  int64_t height = 0, width = 0;
+  bool relu = false;  // negative results become 0
+};
+
+namespace cpu {
+
+// x [B, C, height, width], weights [K, C, 3, 3], bias [K] or null; result [B, K, height, width].
+// Returns false when there is no memory for the transformed weights and tiles.
+bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
+             float* result);
+
+}  // namespace cpu
+}  // namespace htc
