@@ -28,6 +28,13 @@ def parser() -> argparse.ArgumentParser:
         help="a new folder, or an earlier export, which is replaced",
     )
     result.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="that it will be run in: with htc_ops' convolutions for float32 (default: fp32), or"
+        " with those of oneDNN, which can run in bfloat16",
+    )
+    result.add_argument(
         "--no-check",
         action="store_true",
         help="do not run the program once to compare it with the network",
@@ -55,7 +62,12 @@ def export(options: argparse.Namespace) -> int:
     source = open_source(config.weights, own)
     set_device("cpu")  # the program is the same for every device
     write_export(
-        options.output, source.build(), source.config, source.class_names, not options.no_check
+        options.output,
+        source.build(),
+        source.config,
+        source.class_names,
+        not options.no_check,
+        options.precision,
     )
     manifest = read_manifest(options.output, check_files=False)
     size = sum(facts["bytes"] for facts in manifest.files.values()) / 2**20

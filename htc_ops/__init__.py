@@ -5,6 +5,7 @@ from htc_ops import _installation
 try:
     from htc_ops._library import get_num_threads, release_memory, set_num_threads
     from htc_ops.box_codec import decode_boxes, encode_boxes
+    from htc_ops.conv3x3 import conv3x3
     from htc_ops.mask_targets import mask_targets
     from htc_ops.match_anchors import match_anchors
     from htc_ops.nms import batched_nms, nms
@@ -18,6 +19,7 @@ except Exception:
 
 __all__ = [
     "batched_nms",
+    "conv3x3",
     "decode_boxes",
     "encode_boxes",
     "get_num_threads",

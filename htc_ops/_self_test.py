@@ -8,6 +8,7 @@ import paddle
 import htc_ops
 from htc_ops.reference import (
     box_codec,
+    conv3x3,
     mask_targets,
     match_anchors,
     nms,
@@ -49,6 +50,13 @@ def _encode_boxes(inputs):
     boxes, targets = inputs.boxes, inputs.boxes[::-1].copy()
     actual = htc_ops.encode_boxes(inputs.tensor(boxes), inputs.tensor(targets))
     return actual, box_codec.encode_boxes(boxes, targets, (0,) * 4, (1,) * 4)
+
+
+def _conv3x3(inputs):
+    """On the CPU whatever the place: there is no other."""
+    x, weight = inputs.maps[0], inputs.maps[1][0, :, :9, :9].reshape(9, 3, 3, 3)
+    tensors = (paddle.to_tensor(array, place=paddle.CPUPlace()) for array in (x, weight))
+    return htc_ops.conv3x3(*tensors), conv3x3.conv3x3(x, weight)
 
 
 def _match_anchors(inputs):
@@ -126,6 +134,7 @@ def _polygon_mask_targets(inputs):
 # Operator -> its test: inputs -> (what it gives, what it should give).
 TESTS = {
     "batched_nms": _batched_nms,
+    "conv3x3": _conv3x3,
     "decode_boxes": _decode_boxes,
     "encode_boxes": _encode_boxes,
     "mask_targets": _mask_targets,

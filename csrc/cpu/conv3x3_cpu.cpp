@@ -228,8 +228,8 @@ bool conv3x3(const float* x, const float* weights, const float* bias, const Conv
   const int64_t outputs_size = kPoints * quads * kQuad * tiles + lanes;
   const int64_t worker_size = padded_size + patches_size + inputs_size + outputs_size;
   const int64_t weights_size = kPoints * quads * channels * kQuad;
-  const LargeBlock memory =
-      take_large_block((weights_size + workers * worker_size) * static_cast<int64_t>(sizeof(float)));
+  const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
+                                             static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const transformed = static_cast<float*>(memory.data);
 

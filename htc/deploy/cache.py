@@ -37,7 +37,11 @@ def cache_folder() -> Path:
 
 
 def cached_export(
-    weights: str | Path, config: Config, classes: list[str] | None, build: Callable
+    weights: str | Path,
+    config: Config,
+    classes: list[str] | None,
+    build: Callable,
+    precision: str = "fp32",
 ) -> Path:
     """The folder of an export of these weights, made now unless it is there already.
 
@@ -45,8 +49,9 @@ def cached_export(
         weights: the file. Its content counts, not its name.
         config: of the network; another one is another export.
         build: makes the eager network, where it is needed.
+        precision: "fp32" or "bf16", that it will be run in.
     """
-    folder = cache_folder() / f"export-{_key(Path(weights), config, classes)}"
+    folder = cache_folder() / f"export-{_key(Path(weights), config, classes, precision)}"
     if is_export(folder):
         try:
             read_manifest(folder)
@@ -56,19 +61,20 @@ def cached_export(
             logger.warning("%s", error)
     began = time.perf_counter()
     logger.info("exporting the model once for this machine, to %s", folder)
-    write_export(folder, build(), config, classes)
+    write_export(folder, build(), config, classes, precision=precision)
     logger.info("exported in %.1f s", time.perf_counter() - began)
     _drop_old(folder.parent)
     return folder
 
 
-def _key(weights: Path, config: Config, classes: list[str] | None) -> str:
+def _key(weights: Path, config: Config, classes: list[str] | None, precision: str) -> str:
     settings = {k: v for k, v in to_dict(config).items() if k in ("num_classes", "model", "data")}
     settings["num_semantic_classes"] = config.num_semantic_classes
     facts = {
         "weights": file_facts(weights),
         "settings": settings,
         "classes": classes,
+        "precision": precision,
         "paddle": paddle.__version__,
         "format": FORMAT_VERSION,
         "code": _code(),

@@ -93,7 +93,7 @@ def _of_export(source, config, precision, engine, threads) -> OpenNetwork:
 def _exported_here(source: Source, precision, engine, threads) -> OpenNetwork:
     eager = _Once(source.build)
     try:
-        folder = cached_export(source.weights, source.config, source.class_names, eager)
+        folder = cached_export(source.weights, source.config, source.class_names, eager, precision)
         network = ExportedNetwork(folder, precision, threads, check_files=False)
     except (ExportError, OSError) as error:
         if engine == "inference":

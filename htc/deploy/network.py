@@ -60,6 +60,12 @@ class ExportedNetwork:
         self.manifest = read_manifest(folder, check_files)
         self.config = self.manifest.configuration()
         _check_operators(self.folder, self.manifest.operators)
+        if self.precision == "bf16" and "htc_winograd_conv" in self.manifest.operators:
+            logger.warning(
+                "%s was exported for fp32: its 3x3 convolutions stay in float32, which is slower;"
+                " export it with --precision bf16",
+                folder,
+            )
         threads = default_threads() if threads is None else threads
         try:
             program = self.folder / self.manifest.program()

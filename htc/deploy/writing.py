@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from htc.data.transforms import collate
 from htc.deploy.errors import ExportError
 from htc.deploy.manifest import MANIFEST, describe, file_facts, is_export, to_json
 from htc.deploy.network import ExportedNetwork, is_registered
+from htc.model.layers import winograd
 
 logger = logging.getLogger("htc")
 
@@ -29,7 +31,12 @@ CHECK_TOLERANCE = 0.01
 
 
 def write_export(
-    folder: str | Path, model, config: Config, classes: list[str] | None, check: bool = True
+    folder: str | Path,
+    model,
+    config: Config,
+    classes: list[str] | None,
+    check: bool = True,
+    precision: str = "fp32",
 ) -> Path:
     """Export a network; the folder appears whole or not at all.
 
@@ -38,6 +45,8 @@ def write_export(
         model: the eager network, with its weights. It is put into eval mode.
         classes: names of the labels, where known.
         check: run the program on one picture and compare with the network.
+        precision: that it will be run in. "fp32": with the 3x3 convolutions of htc_ops, which take
+            a quarter of the products, but stay in float32; "bf16": with oneDNN's.
 
     Returns:
         the folder.
@@ -56,7 +65,8 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "export"
         part.mkdir()
-        _write(part, model, config, classes)
+        with winograd() if precision == "fp32" else nullcontext():
+            _write(part, model, config, classes)
         if check:
             _check(part, model)
         _replace(part, folder)

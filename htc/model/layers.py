@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant, Normal, XavierUniform
+
+import htc_ops
+from htc.model.resizing import plain
 
 
 def conv2d(
@@ -44,11 +48,35 @@ def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
 
 
 class _Conv2D(nn.Conv2D):
-    def forward(self, x):
+    def forward(self, x, relu: bool = False):
+        """relu: whether negative results become 0."""
+        if _by_winograd and self._is_3x3():
+            return htc_ops.conv3x3(plain(x), self.weight, self.bias, relu)
         if self.bias is None or not _adds_slowly(x):
-            return super().forward(x)
-        y = F.conv2d(x, self.weight, None, self._stride, self._padding, groups=self._groups)
-        return y + self.bias.reshape([-1, 1, 1])
+            y = super().forward(x)
+        else:
+            y = F.conv2d(x, self.weight, None, self._stride, self._padding, groups=self._groups)
+            y = y + self.bias.reshape([-1, 1, 1])
+        return F.relu(y) if relu else y
+
+    def _is_3x3(self) -> bool:
+        shape = self.weight.shape
+        enough = min(shape[0], shape[1]) >= 32  # below, transforming costs more than it saves
+        return list(shape[2:]) == [3, 3] and self._stride == [1, 1] and self._groups == 1 and enough
+
+
+_by_winograd = False
+
+
+@contextmanager
+def winograd():
+    """Within it, 3x3 convolutions of stride 1 are htc_ops.conv3x3: CPU, float32, no gradient."""
+    global _by_winograd
+    before, _by_winograd = _by_winograd, True
+    try:
+        yield
+    finally:
+        _by_winograd = before
 
 
 class _Conv2DTranspose(nn.Conv2DTranspose):

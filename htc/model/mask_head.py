@@ -42,7 +42,7 @@ class MaskHead(nn.Layer):
         if self.flow is not None:
             x = x + F.relu(self.flow(previous))
         for conv in self.convs:
-            x = F.relu(conv(x))
+            x = conv(x, relu=True)
         return x
 
     def forward(self, features):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Normal
 
@@ -54,7 +53,7 @@ class RPN(nn.Layer):
         """Five maps [B, C, H / s, W / s] -> a Level of each."""
         levels = []
         for index, x in enumerate(pyramid):
-            hidden = F.relu(self.conv(x))
+            hidden = self.conv(x, relu=True)
             logits = _rows(self.objectness(hidden), 1).squeeze(-1)
             deltas = _rows(self.deltas(hidden), 4)
             dtype = "float64" if logits.dtype == paddle.float64 else "float32"

@@ -66,7 +66,7 @@ class SemanticHead(nn.Layer):
                 x = resize(conv(pyramid[level]), size)
             fused = fused + F.relu(x)
         for conv in self.convs:
-            fused = F.relu(conv(fused))
+            fused = conv(fused, relu=True)
         embedding = None if self.embedding is None else F.relu(self.embedding(fused))
         return Semantic(self.logits(fused), embedding)
 

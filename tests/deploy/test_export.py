@@ -90,6 +90,25 @@ def test_variants(overrides, tmp_path):
     assert (found.boxes.shape[0] == 0) == ("model.test.score_threshold=1" in overrides)
 
 
+WIDE = [f"model.{part}.channels=32" for part in ("fpn", "rpn", "semantic", "mask_head")]
+
+
+@pytest.mark.parametrize(("precision", "ours"), [("fp32", True), ("bf16", False)])
+def test_convolutions_of_htc_ops_are_for_float32(precision, ours, tmp_path):
+    """oneDNN could not run them in bfloat16. Both programs answer alike."""
+    source = open_source(write_small_weights(tmp_path, *WIDE))
+    model = source.build()
+    folder = write_export(
+        tmp_path / "out", model, source.config, None, check=False, precision=precision
+    )
+    network = ExportedNetwork(folder)
+    assert ("htc_winograd_conv" in network.manifest.operators) == ours
+    images, image_sizes = batch([(50, 70), (96, 40)])
+    with paddle.no_grad():
+        expected = model(paddle.to_tensor(images), paddle.to_tensor(image_sizes))
+    assert_same(network(images, image_sizes), expected)
+
+
 def test_the_manifest_says_what_the_program_needs(exported):
     content = json.loads((exported / "export.json").read_text())
     assert content["classes"] == CLASSES

@@ -1,0 +1,163 @@
+"""conv3x3 against its definition, in any size, by any number of threads, and inside programs."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from graphs import assert_same_in_graphs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from targets import TARGETS, results_on
+
+import htc_ops
+from htc_ops.reference import conv3x3 as oracle
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    paddle.set_device("cpu")
+
+
+def arrays(pictures, channels, filters, height, width, seed=0):
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((pictures, channels, height, width), "float32")
+    weight = random.standard_normal((filters, channels, 3, 3), "float32")
+    return x, weight, random.standard_normal(filters, "float32")
+
+
+def convolve(x, weight, bias=None, relu=False):
+    tensors = [paddle.to_tensor(array) for array in (x, weight, bias) if array is not None]
+    return htc_ops.conv3x3(*tensors, relu=relu).numpy()
+
+
+def assert_right(actual, expected, channels):
+    """To rounding. The products are of sums weighted by up to 5, and are weighted by up to 8 in
+    turn: some hundred times the rounding of the sum itself, 3e-7. A wrong weight would be seen in
+    the first digit.
+    """
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=6e-5 * max(channels, 4) ** 0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 5), st.integers(1, 20), st.integers(1, 20), st.integers(1, 40),
+    st.integers(1, 60), st.booleans(), st.integers(0, 99),
+)  # fmt: skip
+def test_any_size(pictures, channels, filters, height, width, relu, seed):
+    x, weight, bias = arrays(pictures, channels, filters, height, width, seed)
+    actual = convolve(x, weight, bias, relu)
+    assert_right(actual, oracle.conv3x3(x, weight, bias, relu), channels)
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 256, 50, 84), (30, 64, 64, 14, 14), (2, 3, 8, 1, 300)])
+def test_equals_paddle_s_own(shape):
+    x, weight, bias = arrays(*shape)
+    weight /= (9 * shape[1]) ** 0.5
+    expected = F.conv2d(*map(paddle.to_tensor, (x, weight, bias)), padding=1).numpy()
+    np.testing.assert_allclose(convolve(x, weight, bias), expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5, 6, 7), (2, 4, 5, 0, 7), (2, 4, 0, 6, 7)])
+def test_nothing_to_do(shape):
+    x, weight, bias = arrays(*shape)
+    assert convolve(x, weight, bias).shape == (shape[0], shape[2], *shape[3:])
+
+
+def test_without_channels_the_bias_is_left():
+    x, weight, bias = arrays(1, 0, 3, 4, 5)
+    expected = np.broadcast_to(bias.reshape(1, 3, 1, 1), (1, 3, 4, 5))
+    np.testing.assert_array_equal(convolve(x, weight, bias), expected)
+
+
+def test_pictures_do_not_mix_and_views_are_read_in_their_own_order():
+    x, weight, bias = arrays(6, 8, 8, 10, 11)
+    whole = convolve(x, weight, bias)
+    for picture in range(6):
+        alone = convolve(x[picture : picture + 1], weight, bias)
+        np.testing.assert_array_equal(alone[0], whole[picture])
+    turned = paddle.to_tensor(np.ascontiguousarray(x.transpose(0, 1, 3, 2))).transpose([0, 1, 3, 2])
+    again = htc_ops.conv3x3(turned, paddle.to_tensor(weight), paddle.to_tensor(bias)).numpy()
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_a_nan_stays_near():
+    x, weight, _ = arrays(1, 4, 4, 40, 40)
+    clean = convolve(x, weight)
+    x[0, 2, 17, 18] = np.nan
+    dirty = convolve(x, weight)
+    changed = np.isnan(dirty)
+    assert changed[:, :, 16:19, 17:20].all()
+    changed[:, :, 12:24, 12:24] = False
+    assert not changed.any()
+    np.testing.assert_array_equal(dirty[..., 24:], clean[..., 24:])
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, weight, bias = arrays(3, 16, 20, 37, 50)
+    before = htc_ops.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3, 5):
+            htc_ops.set_num_threads(count)
+            results.append(convolve(x, weight, bias, True))
+    finally:
+        htc_ops.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+SCRIPT = """
+import paddle
+from test_conv3x3 import arrays, convolve
+paddle.set_device("cpu")
+results = [convolve(*arrays(2, 9, 6, 23, 41), True)]
+"""
+
+
+def test_every_instruction_set_is_right(tmp_path):
+    """To rounding: only some of them multiply and add in one step."""
+    expected = oracle.conv3x3(*arrays(2, 9, 6, 23, 41), True)
+    for target in TARGETS:
+        (actual,) = results_on(target, SCRIPT, tmp_path)
+        assert_right(actual, expected, 9)
+
+
+class Convolution(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        weight, bias = arrays(1, 8, 12, 1, 1)[1:]
+        assign = paddle.nn.initializer.Assign
+        self.weight = self.create_parameter(weight.shape, default_initializer=assign(weight))
+        self.bias = self.create_parameter(bias.shape, default_initializer=assign(bias))
+
+    def forward(self, x):
+        x = htc_ops.conv3x3(x * 2, self.weight, self.bias, relu=True)
+        return x + 1, x * 2
+
+
+def test_in_graphs(tmp_path):
+    specs = [paddle.static.InputSpec([None, 8, None, None], "float32", "x")]
+    examples = [[arrays(*shape)[0]] for shape in ((1, 8, 1, 9, 20), (3, 8, 1, 14, 14))]
+    assert_same_in_graphs(Convolution, specs, examples, tmp_path)
+
+
+X, W, B = paddle.ones([2, 4, 8, 8]), paddle.ones([5, 4, 3, 3]), paddle.ones([5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X.numpy(), W), TypeError, r"x: expected a Tensor \[B, C, H, W\]"),
+        ((X[0], W), ValueError, r"x: expected \[B, C, H, W\]"),
+        ((X.astype("float64"), W), TypeError, "x: .* float32, got float64"),
+        ((X, W.astype("float16")), TypeError, "weight: .* float32, got float16"),
+        ((X, W[:, :3]), ValueError, r"weight: expected \[K, 4, 3, 3\], got \[5, 3, 3, 3\]"),
+        ((X, W[:, :, :1]), ValueError, r"weight: expected \[K, 4, 3, 3\], got \[5, 4, 1, 3\]"),
+        ((X, W, B[:2]), ValueError, "bias: expected 5 rows, one a filter of weight, got 2"),
+        ((X, W, B.astype("float64")), TypeError, "bias: .* float32, got float64"),
+        ((X, W, B, 1), TypeError, "relu: expected True or False, got 1"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        htc_ops.conv3x3(*arguments)
