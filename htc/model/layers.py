@@ -60,6 +60,8 @@ class _Conv2D(nn.Conv2D):
         return F.relu(y) if relu else y
 
     def _is_3x3(self) -> bool:
+        if self.bias is None:  # a batch norm follows, which oneDNN takes into its convolution
+            return False
         shape = self.weight.shape
         enough = min(shape[0], shape[1]) >= 32  # below, transforming costs more than it saves
         return list(shape[2:]) == [3, 3] and self._stride == [1, 1] and self._groups == 1 and enough
