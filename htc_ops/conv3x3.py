@@ -51,9 +51,9 @@ def conv3x3(x, weight, bias=None, relu=False):
         checks.check_length("bias", bias, filters, "one a filter of weight")
         checks.check_same_device("bias", bias, "weight", weight)
     inputs = {
-        "X": checks.contiguous(x.detach()),
-        "Weight": checks.contiguous(weight.detach()),
-        "Bias": checks.contiguous(bias.detach()),
+        "X": checks.contiguous(x),
+        "Weight": checks.contiguous(weight),
+        "Bias": checks.contiguous(bias),
     }
     with paddle.no_grad():
         return _library.call(

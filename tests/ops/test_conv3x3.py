@@ -32,10 +32,11 @@ def convolve(x, weight, bias=None, relu=False):
 
 def assert_right(actual, expected, channels):
     """To rounding. The products are of sums weighted by up to 5, and are weighted by up to 8 in
-    turn: some hundred times the rounding of the sum itself, 3e-7. A wrong weight would be seen in
-    the first digit.
+    turn, so that the error has a long tail: the worst of 6.5 million results was 9e-5 times the
+    root of the channels for 4 to 20 of them, 2.2e-4 for 256. Results are about 3 times that root
+    large: a wrong weight would be seen in the first digit.
     """
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=6e-5 * max(channels, 4) ** 0.5)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=4e-4 * max(channels, 4) ** 0.5)
 
 
 @settings(max_examples=60, deadline=None)
