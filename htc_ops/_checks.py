@@ -91,6 +91,33 @@ def check_same_device(name: str, value, other_name: str, other) -> None:
         )
 
 
+def check_cpu(name: str, value) -> None:
+    """Of the operators that have no CUDA kernel."""
+    if not is_symbolic(value) and not value.place.is_cpu_place():
+        raise ValueError(f"{name}: expected a tensor on the CPU, got one on {value.place}")
+
+
+def check_cpu_map(name: str, value) -> None:
+    """A float32 map [B, C, H, W] on the CPU."""
+    check_tensor(name, value, ("B", "C", "H", "W"), (paddle.float32,))
+    check_cpu(name, value)
+
+
+def check_of_filters(name: str, value, filters: int) -> None:
+    """A float32 number a filter of a convolution's weight, or None."""
+    if value is None:
+        return
+    check_tensor(name, value, ("K",), (paddle.float32,))
+    check_length(name, value, filters, "one a filter of weight")
+    check_cpu(name, value)
+
+
+def check_flag(name: str, value) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return value
+
+
 def check_length(name: str, value, count: int, meaning: str) -> None:
     """The first size of a tensor must be `count`; `meaning` says what that is."""
     if count >= 0 and value.shape[0] not in (count, -1):

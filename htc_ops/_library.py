@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import paddle
@@ -66,7 +67,7 @@ def set_num_threads(count: int) -> None:
 def release_memory() -> None:
     """Give memory back to the system that is kept for the next large results on the CPU.
 
-    Up to 256 MB of freed results are kept, or as many as the environment variable HTC_OPS_KEEP_MB
+    Up to 768 MB of freed results are kept, or as many as the environment variable HTC_OPS_KEEP_MB
     says when the library is loaded. Results in use are not touched.
     """
     _library.htc_ops_release_memory()
@@ -153,7 +154,7 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
         outputs=results,
         attrs=attributes,
     )
-    if differentiable:
+    if differentiable or _only_predicts:
         return list(results.values())
     # A program in training starts its search for gradients at what it returns, without asking
     # whether these stop there: it must not meet this operator first.
@@ -174,6 +175,8 @@ def _as_graph_input(value, differentiable: bool):
         return None
     if isinstance(value, (list, tuple)):
         return [_as_graph_input(part, differentiable) for part in value]
+    if _only_predicts and is_plain(value):
+        return value
     if differentiable and _is_assigned(value):
         return value
     plain = paddle.assign(value)
@@ -184,8 +187,39 @@ def _as_graph_input(value, differentiable: bool):
 
 def _is_assigned(value) -> bool:
     """Whether a program's value is the result of assign already."""
+    return _source(value) in ("pd_op.assign", "assign")
+
+
+def is_plain(value) -> bool:
+    """Whether a program's value is in the plain layout for sure: a weight, or of these operators."""
+    source = _source(value)
+    return _is_assigned(value) or "htc_" in source or source.endswith("parameter")
+
+
+def _source(value) -> str:
+    """The name of the operator that a program's value comes from."""
     if hasattr(value, "get_defining_op"):
         source = value.get_defining_op()
-        return source is not None and source.name() == "pd_op.assign"
-    source = getattr(value, "op", None)  # of Paddle 2.6's static variables
-    return source is not None and source.type == "assign"
+        return "" if source is None else source.name()
+    if getattr(value, "persistable", False):  # Paddle 2.6's static variables from here on
+        return "parameter"
+    source = getattr(value, "op", None)
+    return "" if source is None else source.type
+
+
+_only_predicts = False
+
+
+@contextmanager
+def program_that_only_predicts():
+    """Within it, programs are built that will never be trained.
+
+    Copies that training or a change of layout alone would need are left out: a feature map of a
+    large picture takes as long to copy as some operators take.
+    """
+    global _only_predicts
+    before, _only_predicts = _only_predicts, True
+    try:
+        yield
+    finally:
+        _only_predicts = before

@@ -8,12 +8,14 @@ import paddle
 import htc_ops
 from htc_ops.reference import (
     box_codec,
+    conv2d,
     conv3x3,
     mask_targets,
     match_anchors,
     nms,
     paste_masks,
     polygon_mask_targets,
+    resample,
     roi_align,
     soft_nms,
 )
@@ -52,11 +54,37 @@ def _encode_boxes(inputs):
     return actual, box_codec.encode_boxes(boxes, targets, (0,) * 4, (1,) * 4)
 
 
-def _conv3x3(inputs):
-    """On the CPU whatever the place: there is no other."""
+def _on_cpu(*arrays):
+    """For the operators that have no other kernel, whatever the place."""
+    return [paddle.to_tensor(array, place=paddle.CPUPlace()) for array in arrays]
+
+
+def _conv2d(inputs):
     x, weight = inputs.maps[0], inputs.maps[1][0, :, :9, :9].reshape(9, 3, 3, 3)
-    tensors = (paddle.to_tensor(array, place=paddle.CPUPlace()) for array in (x, weight))
-    return htc_ops.conv3x3(*tensors), conv3x3.conv3x3(x, weight)
+    actual = htc_ops.conv2d(*_on_cpu(x, weight), stride=2, relu=True)
+    return actual, conv2d.conv2d(x, weight, stride=2, relu=True)
+
+
+def _conv3x3(inputs):
+    x, weight = inputs.maps[0], inputs.maps[1][0, :, :9, :9].reshape(9, 3, 3, 3)
+    return htc_ops.conv3x3(*_on_cpu(x, weight)), conv3x3.conv3x3(x, weight)
+
+
+def _mask_logits(inputs):
+    up, weight = inputs.maps[1][0, :, :2, :8].reshape(3, 4, 2, 2), inputs.maps[0][0, :2, 0, :4]
+    weight = weight.reshape(2, 4, 1, 1)
+    arrays = inputs.maps[1], up, weight[0, :, 0, 0], weight, weight[:, 0, 0, 0], np.array([1])
+    return htc_ops.mask_logits(*_on_cpu(*arrays)), conv2d.mask_logits(*arrays)
+
+
+def _max_pool_half(inputs):
+    x = inputs.maps[0]
+    return htc_ops.max_pool_half(*_on_cpu(x)), resample.max_pool_half(x)
+
+
+def _resize_like(inputs):
+    x, like = inputs.maps[::-1]
+    return htc_ops.resize_like(*_on_cpu(x, like), add=True), resample.resize_like(x, like, add=True)
 
 
 def _match_anchors(inputs):
@@ -134,16 +162,20 @@ def _polygon_mask_targets(inputs):
 # Operator -> its test: inputs -> (what it gives, what it should give).
 TESTS = {
     "batched_nms": _batched_nms,
+    "conv2d": _conv2d,
     "conv3x3": _conv3x3,
     "decode_boxes": _decode_boxes,
     "encode_boxes": _encode_boxes,
+    "mask_logits": _mask_logits,
     "mask_targets": _mask_targets,
     "match_anchors": _match_anchors,
+    "max_pool_half": _max_pool_half,
     "multilevel_roi_align": _multilevel_roi_align,
     "nms": _nms,
     "paste_masks": _paste_masks,
     "paste_masks_rle": _paste_masks_rle,
     "polygon_mask_targets": _polygon_mask_targets,
+    "resize_like": _resize_like,
     "roi_align": _roi_align,
     "soft_nms": _soft_nms,
 }

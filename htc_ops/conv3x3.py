@@ -9,7 +9,7 @@ from htc_ops import _library
 
 
 @_library.operator
-def conv3x3(x, weight, bias=None, relu=False):
+def conv3x3(x, weight, bias=None, scale=None, relu=False):
     """Convolve with 3x3 filters, stride 1 and a border of zeros, by a quarter of the products.
 
     As paddle.nn.functional.conv2d(x, weight, bias, padding=1), and F.relu of it on request, but by
@@ -25,7 +25,8 @@ def conv3x3(x, weight, bias=None, relu=False):
     Args:
         x: [B, C, H, W] float32.
         weight: [K, C, 3, 3] float32.
-        bias: [K] float32, or None.
+        bias: [K] float32, or None: 0.
+        scale: [K] float32, or None: 1. The result is the sum * scale + bias, as of a batch norm.
         relu: whether negative results become 0.
 
     Returns:
@@ -34,28 +35,20 @@ def conv3x3(x, weight, bias=None, relu=False):
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
-    checks.check_tensor("x", x, ("B", "C", "H", "W"), (paddle.float32,))
+    checks.check_cpu_map("x", x)
     checks.check_tensor("weight", weight, ("K", "C", "3", "3"), (paddle.float32,))
+    checks.check_cpu("weight", weight)
     filters, channels, height, width = weight.shape
     if (height, width) != (3, 3) or channels != x.shape[1]:
         raise ValueError(f"weight: expected [K, {x.shape[1]}, 3, 3], got {list(weight.shape)}")
-    if not isinstance(relu, bool):
-        raise TypeError(f"relu: expected True or False, got {relu!r}")
-    for name, value in (("x", x), ("weight", weight)):
-        if not checks.is_symbolic(value) and not value.place.is_cpu_place():
-            raise ValueError(f"{name}: expected a tensor on the CPU, got one on {value.place}")
-    if bias is None:
-        bias = paddle.zeros([filters], "float32")
-    else:
-        checks.check_tensor("bias", bias, ("K",), (paddle.float32,))
-        checks.check_length("bias", bias, filters, "one a filter of weight")
-        checks.check_same_device("bias", bias, "weight", weight)
+    for name, value in (("bias", bias), ("scale", scale)):
+        checks.check_of_filters(name, value, filters)
     inputs = {
         "X": checks.contiguous(x),
         "Weight": checks.contiguous(weight),
         "Bias": checks.contiguous(bias),
+        "Scale": checks.contiguous(scale),
     }
+    attributes = {"relu": checks.check_flag("relu", relu)}
     with paddle.no_grad():
-        return _library.call(
-            "htc_winograd_conv", inputs, {"relu": relu}, {"Result": paddle.float32}
-        )[0]
+        return _library.call("htc_conv3x3", inputs, attributes, {"Result": paddle.float32})[0]

@@ -12,13 +12,12 @@
 #include "cpu/foreach_target.h"
 // Per target from here on.
 #include "cpu/simd.h"
+// After it.
+#include "cpu/gemm_tile.h"
 
 namespace htc::cpu::HTC_TARGET {
 
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
-constexpr int kQuad = 4;     // filters that the inner product computes at once
-constexpr int kVectors = 3;  // vectors of tiles that it computes at once
-constexpr int64_t kGroup = kVectors * kLanes<float>;
 constexpr int64_t kMostGroups = 4;  // of one piece of work
 
 using V = Vec<float>;
@@ -144,25 +143,8 @@ inline void transform_run(const float* plane, const Conv3x3Shape& shape, const R
   }
 }
 
-// outputs[kQuad filters, kGroup tiles] = sum over channels.
-HTC_INLINE void multiply(const float* weights, const float* inputs, int64_t channels,
-                         float* outputs, int64_t stride) {
-  V sum[kQuad][kVectors] = {};
-  for (int64_t c = 0; c < channels; ++c, weights += kQuad, inputs += kGroup) {
-    V in[kVectors];
-    for (int v = 0; v < kVectors; ++v) in[v] = load(inputs + v * kLanes<float>);
-    for (int k = 0; k < kQuad; ++k) {
-      const V weight = broadcast(weights[k]);
-      for (int v = 0; v < kVectors; ++v) sum[k][v] = fma(in[v], weight, sum[k][v]);
-    }
-  }
-  for (int k = 0; k < kQuad; ++k) {
-    for (int v = 0; v < kVectors; ++v) store(outputs + k * stride + v * kLanes<float>, sum[k][v]);
-  }
-}
-
 // One filter of a run of tiles, to pixels.
-inline void untransform_run(const float* outputs, int64_t point_stride, float bias,
+inline void untransform_run(const float* outputs, int64_t point_stride, float scale, float bias,
                             const Conv3x3Shape& shape, const Run& run, float* plane) {
   const int64_t lanes = kLanes<float>;
   constexpr int kHalf = kLanes<float> / 2;
@@ -183,7 +165,7 @@ inline void untransform_run(const float* outputs, int64_t point_stride, float bi
       V y[kTile];
       transform_tile(half[i], y);
       for (V& each : y) {
-        each = each + bias;
+        each = fma(each, broadcast(scale), broadcast(bias));
         if (shape.relu) each = max_or(each, V{});
       }
       const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
@@ -204,8 +186,8 @@ inline void untransform_run(const float* outputs, int64_t point_stride, float bi
   }
 }
 
-bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
-             float* result) {
+bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
+             const Conv3x3Shape& shape, float* result) {
   const int64_t channels = shape.channels, filters = shape.filters;
   const int64_t plane = shape.height * shape.width;
   const int64_t tile_rows = (shape.height + kTile - 1) / kTile;
@@ -265,12 +247,8 @@ bool conv3x3(const float* x, const float* weights, const float* bias, const Conv
       }
       for (int point = 0; point < kPoints; ++point) {
         const float* from = block.patches + point * (tiles + lanes);
-        for (int64_t g = 0; g < used; ++g) {
-          float* to = block.inputs + ((point * groups + g) * channels + c) * kGroup;
-          for (int v = 0; v < kVectors; ++v) {
-            store(to + v * lanes, load(from + g * kGroup + v * lanes));
-          }
-        }
+        spread(from, used, channels * kGroup,
+               block.inputs + (point * groups * channels + c) * kGroup);
       }
     }
     const int64_t output_stride = quads * kQuad * tiles;
@@ -278,15 +256,23 @@ bool conv3x3(const float* x, const float* weights, const float* bias, const Conv
       for (int64_t g = 0; g < used; ++g) {
         const float* inputs = block.inputs + (point * groups + g) * channels * kGroup;
         for (int64_t q = 0; q < quads; ++q) {
-          multiply(transformed + point * weight_stride + q * channels * kQuad, inputs, channels,
-                   block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup, tiles);
+          Sums sums{};
+          multiply_add(transformed + point * weight_stride + q * channels * kQuad, inputs, channels,
+                       sums);
+          float* outputs = block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup;
+          for (int i = 0; i < kQuad * kVectors; ++i) {
+            store(outputs + i / kVectors * tiles + i % kVectors * lanes,
+                  sums.v[i / kVectors][i % kVectors]);
+          }
         }
       }
     }
     for (int64_t k = 0; k < filters; ++k) {
+      const float factor = scale == nullptr ? 1.f : scale[k];
+      const float shift = bias == nullptr ? 0.f : bias[k];
       for (int64_t r = 0; r < num_runs; ++r) {
-        untransform_run(block.outputs + k * tiles, output_stride, bias == nullptr ? 0.f : bias[k],
-                        shape, runs[r], result + (runs[r].picture * filters + k) * plane);
+        untransform_run(block.outputs + k * tiles, output_stride, factor, shift, shape, runs[r],
+                        result + (runs[r].picture * filters + k) * plane);
       }
     }
   });
@@ -299,9 +285,9 @@ bool conv3x3(const float* x, const float* weights, const float* bias, const Conv
 #if HTC_RUN_ONCE
 namespace htc::cpu {
 
-bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
-             float* result) {
-  return HTC_DISPATCH(conv3x3)(x, weights, bias, shape, result);
+bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
+             const Conv3x3Shape& shape, float* result) {
+  return HTC_DISPATCH(conv3x3)(x, weights, scale, bias, shape, result);
 }
 
 }  // namespace htc::cpu

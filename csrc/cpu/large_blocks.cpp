@@ -23,7 +23,7 @@ int64_t initial_limit() {
       return std::min<int64_t>(megabytes, kMostMegabytes) * kMega;
     }
   }
-  return 256 * kMega;
+  return 768 * kMega;
 }
 
 // What is kept, oldest first.

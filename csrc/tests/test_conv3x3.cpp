@@ -1,6 +1,7 @@
 #include "htc/ops/conv3x3.h"
 #include "htc/parallel.h"
 #include "tests/check.h"
+#include "tests/ramp.h"
 
 namespace {
 
@@ -16,15 +17,9 @@ Values convolve(const Values& x, const Values& weights, const Values& bias, int6
   shape.width = width;
   shape.relu = relu;
   Values result(static_cast<size_t>(pictures * filters * height * width), -7.f);
-  CHECK(htc::cpu::conv3x3(x.data(), weights.data(), bias.empty() ? nullptr : bias.data(), shape,
-                          result.data()));
+  CHECK(htc::cpu::conv3x3(x.data(), weights.data(), nullptr, bias.empty() ? nullptr : bias.data(),
+                          shape, result.data()));
   return result;
-}
-
-Values ramp(int64_t count) {
-  Values values(static_cast<size_t>(count));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>((i * 37 + 11) % 23) - 9;
-  return values;
 }
 
 void one_pixel() {

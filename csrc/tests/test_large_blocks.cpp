@@ -42,15 +42,15 @@ void only_a_block_of_about_the_size() {
 
 void keeps_no_more_than_the_limit() {
   std::vector<htc::LargeBlock> blocks;
-  for (int i = 0; i < 5; ++i) blocks.push_back(htc::take_large_block(60 * kMiB));  // of 244 MiB
+  for (int i = 0; i < 5; ++i) blocks.push_back(htc::take_large_block(180 * kMiB));  // of 732 MiB
   for (const auto& block : blocks) {
     htc::give_large_block(block);
-    CHECK(htc::kept_bytes() <= 256000000);
+    CHECK(htc::kept_bytes() <= 768000000);
   }
-  CHECK(htc::kept_bytes() == 4 * 60 * kMiB);
-  const htc::LargeBlock huge = htc::take_large_block(300 * kMiB);
+  CHECK(htc::kept_bytes() == 4 * 180 * kMiB);
+  const htc::LargeBlock huge = htc::take_large_block(900 * kMiB);
   htc::give_large_block(huge);  // alone beyond the limit
-  CHECK(htc::kept_bytes() == 4 * 60 * kMiB);
+  CHECK(htc::kept_bytes() == 4 * 180 * kMiB);
   htc::release_kept_blocks();
   CHECK(htc::kept_bytes() == 0);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from pathlib import Path
 
@@ -60,9 +61,9 @@ class ExportedNetwork:
         self.manifest = read_manifest(folder, check_files)
         self.config = self.manifest.configuration()
         _check_operators(self.folder, self.manifest.operators)
-        if self.precision == "bf16" and "htc_winograd_conv" in self.manifest.operators:
+        if self.precision == "bf16" and "htc_conv2d" in self.manifest.operators:
             logger.warning(
-                "%s was exported for fp32: its 3x3 convolutions stay in float32, which is slower;"
+                "%s was exported for fp32: its convolutions stay in float32, which is slower;"
                 " export it with --precision bf16",
                 folder,
             )
@@ -115,16 +116,27 @@ def inference_settings(program: Path, precision: str, threads: int):
     settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
     settings.disable_gpu()
     settings.disable_glog_info()
-    settings.enable_mkldnn()
-    settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
     settings.set_cpu_math_library_num_threads(threads)
-    for name in WRONG_PASSES:
-        settings.delete_pass(name)
+    if _has_convolutions_of_paddle(program):
+        settings.enable_mkldnn()
+        settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
+        for name in WRONG_PASSES:
+            settings.delete_pass(name)
+    else:
+        # Its threads would go on spinning after each small step, on the processors that ours need.
+        settings.disable_mkldnn()
     if precision == "bf16":
         settings.enable_mkldnn_bfloat16()
     if program.suffix == ".pdmodel":
         settings.enable_memory_optim()  # Paddle 3's programs have no such pass
     return settings
+
+
+def _has_convolutions_of_paddle(program: Path) -> bool:
+    """Whether there is work for oneDNN; yes where that cannot be told."""
+    if program.suffix != ".json":
+        return True
+    return re.search(rb'(?<!htc_)conv2d(_transpose)?"', program.read_bytes()) is not None
 
 
 def choose_precision(precision: str) -> str:

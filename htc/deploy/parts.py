@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from htc.deploy.network import inference_settings
 from htc.model.boxes import RoIs
 from htc.model.cascade import Features
-from htc.model.layers import winograd
+from htc.model.kernels import own_kernels
 from htc.model.postprocess import select_detections
 
 
@@ -83,7 +83,7 @@ class Program:
         part = Part(model, function)
         part.eval()
         with tempfile.TemporaryDirectory() as folder:
-            with winograd():
+            with own_kernels():
                 paddle.jit.save(part, f"{folder}/part", input_spec=[specs])
             (program,) = (
                 path for path in Path(folder).iterdir() if path.suffix in (".json", ".pdmodel")

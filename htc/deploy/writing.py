@@ -19,7 +19,7 @@ from htc.data.transforms import collate
 from htc.deploy.errors import ExportError
 from htc.deploy.manifest import MANIFEST, describe, file_facts, is_export, to_json
 from htc.deploy.network import ExportedNetwork, is_registered
-from htc.model.layers import winograd
+from htc.model.kernels import own_kernels
 
 logger = logging.getLogger("htc")
 
@@ -65,7 +65,7 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "export"
         part.mkdir()
-        with winograd() if precision == "fp32" else nullcontext():
+        with own_kernels() if precision == "fp32" else nullcontext():
             _write(part, model, config, classes)
         if check:
             _check(part, model)
@@ -83,7 +83,7 @@ def _write(folder: Path, model, config: Config, classes: list[str] | None) -> No
         extra.unlink()  # for training on; inference does not read it
     programs = [path for path in folder.iterdir() if path.suffix in (".json", ".pdmodel")]
     files = [*programs, folder / f"{NAME}.pdiparams"]
-    words = set(re.findall(rb"htc_[a-z_]+", programs[0].read_bytes()))
+    words = set(re.findall(rb"htc_[a-z0-9_]+", programs[0].read_bytes()))
     outputs = ["boxes", "scores", "labels", "boxes_num"]
     manifest = describe(
         config,

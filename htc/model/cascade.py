@@ -164,7 +164,7 @@ class Cascade(nn.Layer):
         for t, head in enumerate(self.mask_heads):
             previous = head.features(roi_features, previous)
             if not last_alone or t == len(self.mask_heads) - 1:
-                probs.append(F.sigmoid(select_class(head(previous), labels)))
+                probs.append(F.sigmoid(head.class_logits(previous, labels)))
         return sum(probs) / len(probs)
 
     def box_losses(self, t: int, samples: Samples, class_logits, deltas) -> dict:

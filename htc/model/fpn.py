@@ -7,7 +7,6 @@ from paddle import nn
 from paddle.nn.initializer import XavierUniform
 
 from htc.model.layers import conv2d
-from htc.model.resizing import upsample2x
 
 
 class FPN(nn.Layer):
@@ -24,9 +23,9 @@ class FPN(nn.Layer):
 
     def forward(self, stages):
         """Maps at strides 4, 8, 16, 32 -> [B, channels, H / s, W / s], s = 4, 8, 16, 32, 64."""
-        merged = [conv(stages[level]) for level, conv in enumerate(self.lateral_convs)]
-        for level in range(len(merged) - 2, -1, -1):
-            merged[level] = merged[level] + upsample2x(merged[level + 1])
+        merged = [self.lateral_convs[-1](stages[-1])]
+        for level in range(len(stages) - 2, -1, -1):
+            merged.insert(0, self.lateral_convs[level].plus_upsampled(stages[level], merged[0]))
         pyramid = [conv(merged[level]) for level, conv in enumerate(self.output_convs)]
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
         return pyramid

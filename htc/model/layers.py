@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 
 import paddle
 import paddle.nn.functional as F
@@ -11,7 +10,8 @@ from paddle import nn
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 
 import htc_ops
-from htc.model.resizing import plain
+from htc.model.kernels import in_own_kernels
+from htc.model.resizing import plain, upsample2x
 
 
 def conv2d(
@@ -36,7 +36,7 @@ def linear(in_features, out_features, initializer=None) -> nn.Linear:
     """A fully connected layer, Glorot-initialised unless told otherwise."""
     initializer = initializer or XavierUniform()
     weight = paddle.ParamAttr(initializer=initializer)
-    return nn.Linear(in_features, out_features, weight_attr=weight, bias_attr=_zero())
+    return _Linear(in_features, out_features, weight_attr=weight, bias_attr=_zero())
 
 
 def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
@@ -48,37 +48,70 @@ def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
 
 
 class _Conv2D(nn.Conv2D):
-    def forward(self, x, relu: bool = False):
-        """relu: whether negative results become 0."""
-        if _by_winograd and self._is_3x3():
-            return htc_ops.conv3x3(plain(x), self.weight, self.bias, relu)
+    def forward(self, x, relu: bool | str = False, add=None):
+        """x [B, C, H, W] -> [B, K, H', W'].
+
+        Args:
+            relu: whether negative results become 0: True: after the addition; "before_add".
+            add: a map that is added to the result, of its size; or None.
+        """
+        if self._has_own():
+            return self._own(x, self.bias, None, relu, add)
         if self.bias is None or not _adds_slowly(x):
             y = super().forward(x)
         else:
             y = F.conv2d(x, self.weight, None, self._stride, self._padding, groups=self._groups)
             y = y + self.bias.reshape([-1, 1, 1])
-        return F.relu(y) if relu else y
+        return _finish(y, relu, add)
 
-    def _is_3x3(self) -> bool:
-        if self.bias is None:  # a batch norm follows, which oneDNN takes into its convolution
-            return False
-        shape = self.weight.shape
-        enough = min(shape[0], shape[1]) >= 32  # below, transforming costs more than it saves
-        return list(shape[2:]) == [3, 3] and self._stride == [1, 1] and self._groups == 1 and enough
+    def plus_upsampled(self, x, coarser):
+        """forward(x) + each pixel of `coarser` [B, K, H' / 2, W' / 2] four times."""
+        if self._has_own():
+            return self._own(x, self.bias, None, False, coarser)
+        return self(x) + upsample2x(coarser)
+
+    def normalised(self, x, norm, relu=False, add=None):
+        """forward(x) with a batch norm in eval mode behind the convolution."""
+        if not self._has_own():
+            return _finish(norm(self(x)), relu, add)
+        scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
+        return self._own(x, norm.bias - norm._mean * scale, scale, relu, add)
+
+    def _has_own(self) -> bool:
+        return in_own_kernels() and self._groups == 1
+
+    def _own(self, x, bias, scale, relu, add):
+        (stride, _), padding = self._stride, self._padding
+        filters, channels, *kernel = self.weight.shape
+        # With fewer channels transforming costs more than it saves.
+        enough = min(filters, channels) >= 32 and add is None
+        if kernel == [3, 3] and stride == 1 and enough:
+            return htc_ops.conv3x3(x, self.weight, bias, scale, bool(relu))
+        return htc_ops.conv2d(x, self.weight, bias, scale, add, stride, padding, relu)
 
 
-_by_winograd = False
+def conv_norm(x, conv, norm, relu: bool = False, add=None):
+    """A convolution, its batch norm, then `add`, then ReLU, the last two where asked for."""
+    if isinstance(conv, _Conv2D) and in_own_kernels():
+        return conv.normalised(x, norm, relu, add)
+    return _finish(norm(conv(x)), relu, add)
 
 
-@contextmanager
-def winograd():
-    """Within it, 3x3 convolutions of stride 1 are htc_ops.conv3x3: CPU, float32, no gradient."""
-    global _by_winograd
-    before, _by_winograd = _by_winograd, True
-    try:
-        yield
-    finally:
-        _by_winograd = before
+def _finish(y, relu, add):
+    y = F.relu(y) if relu == "before_add" else y
+    y = y if add is None else y + add
+    y = F.relu(y) if relu is True else y
+    return plain(y) if in_own_kernels() else y
+
+
+class _Linear(nn.Linear):
+    def forward(self, x):
+        if not in_own_kernels():
+            return super().forward(x)
+        # As a convolution: the weights' columns are the pixels, and each row of x a filter.
+        columns = self.weight.reshape([1, self.weight.shape[0], 1, self.weight.shape[1]])
+        y = htc_ops.conv2d(columns, x.reshape([-1, self.weight.shape[0], 1, 1]))
+        return y.reshape([-1, self.weight.shape[1]]) + self.bias
 
 
 class _Conv2DTranspose(nn.Conv2DTranspose):

@@ -7,9 +7,12 @@ from itertools import pairwise
 import paddle.nn.functional as F
 from paddle import nn
 
+import htc_ops
 from htc.config.schema import MaskHeadConfig
 from htc.model.boxes import full_precision
+from htc.model.kernels import in_own_kernels
 from htc.model.layers import conv2d, deconv2x2, start_small
+from htc.model.losses import select_class
 
 
 class MaskHead(nn.Layer):
@@ -40,7 +43,7 @@ class MaskHead(nn.Layer):
         """
         x = roi_features
         if self.flow is not None:
-            x = x + F.relu(self.flow(previous))
+            x = self.flow(previous, relu="before_add", add=x)
         for conv in self.convs:
             x = conv(x, relu=True)
         return x
@@ -48,3 +51,10 @@ class MaskHead(nn.Layer):
     def forward(self, features):
         """features() -> mask logits [R, num_classes, 28, 28] in float32 at least."""
         return full_precision(self.logits(F.relu(self.upsample(features))))
+
+    def class_logits(self, features, labels):
+        """features(), labels [R] int64 -> logits of each RoI's own class alone, [R, 28, 28]."""
+        if in_own_kernels():
+            up, last = self.upsample, self.logits
+            return htc_ops.mask_logits(features, up.weight, up.bias, last.weight, last.bias, labels)
+        return select_class(self(features), labels)

@@ -12,16 +12,19 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
+import htc_ops
 from htc.model.boxes import dim
+from htc.model.kernels import in_own_kernels
+from htc_ops._library import is_plain
 
 
 def plain(x):
-    """x; in a program a copy of x in the plain NCHW layout, which everything can read.
+    """x; in a program, where x may be in another layout, a copy in the plain NCHW one.
 
     Paddle Inference hands oneDNN's layouts on to operators that do not know them, its own matrix
     product among them; they would read shuffled numbers. assign is what it converts for.
     """
-    return x if paddle.in_dynamic_mode() else paddle.assign(x)
+    return x if paddle.in_dynamic_mode() or is_plain(x) else paddle.assign(x)
 
 
 def upsample2x(x):
@@ -37,16 +40,30 @@ def upsample2x(x):
     return F.conv2d_transpose(x, paddle.to_tensor(weight), stride=2, groups=channels // group)
 
 
-def resize(x, size):
-    """Bilinear, corner pixels on corner pixels: [B, C, h, w] -> [B, C, *size].
+def max_pool_half(x):
+    """The largest of each 3x3 window, stride 2: [B, C, H, W] -> [B, C, (H + 1) / 2, (W + 1) / 2]."""
+    if in_own_kernels():
+        return htc_ops.max_pool_half(x)
+    return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
-    size: two ints; in a program 0-D int64 tensors.
-    """
+
+def resize_like(x, like):
+    """Bilinear, corner pixels on corner pixels: x [B, C, h, w], like [B, C, H, W] -> like's size."""
+    if in_own_kernels():
+        return htc_ops.resize_like(x, like)
+    size = [dim(like, 2), dim(like, 3)]
     if paddle.in_dynamic_mode():
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     rows = _weights(dim(x, 2), size[0])
     columns = _weights(dim(x, 3), size[1])
     return paddle.matmul(rows, paddle.matmul(plain(x), columns, transpose_y=True))
+
+
+def add_resized(like, x):
+    """like + F.relu(resize_like(x, like))."""
+    if in_own_kernels():
+        return htc_ops.resize_like(x, like, relu=True, add=True)
+    return like + F.relu(resize_like(x, like))
 
 
 def _weights(count, new_count):

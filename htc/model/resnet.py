@@ -6,12 +6,12 @@ Both places for a stage's stride, frozen stages, and deformable convolutions in 
 from __future__ import annotations
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 from paddle.nn.initializer import Constant
 
 from htc.config.schema import BackboneConfig
-from htc.model.layers import conv2d, he_normal
+from htc.model.layers import conv2d, conv_norm, he_normal
+from htc.model.resizing import max_pool_half
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -54,8 +54,8 @@ class ResNet(nn.Layer):
 
     def forward(self, images):
         """images [B, 3, H, W] -> four feature maps [B, C_t, H / 2**(t + 2), W / 2**(t + 2)]."""
-        x = F.relu(self.bn1(self.conv1(images)))
-        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        x = conv_norm(images, self.conv1, self.bn1, relu=True)
+        x = max_pool_half(x)
         outputs = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -89,9 +89,8 @@ class BasicBlock(nn.Layer):
 
     def forward(self, x):
         identity = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        return F.relu(x + identity)
+        x = conv_norm(x, self.conv1, self.bn1, relu=True)
+        return conv_norm(x, self.conv2, self.bn2, relu=True, add=identity)
 
 
 class Bottleneck(nn.Layer):
@@ -116,10 +115,9 @@ class Bottleneck(nn.Layer):
 
     def forward(self, x):
         identity = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        return F.relu(x + identity)
+        x = conv_norm(x, self.conv1, self.bn1, relu=True)
+        x = conv_norm(x, self.conv2, self.bn2, relu=True)
+        return conv_norm(x, self.conv3, self.bn3, relu=True, add=identity)
 
 
 class DeformableConv(nn.Layer):
@@ -154,12 +152,20 @@ class DeformableConv(nn.Layer):
         )
 
 
+class Projection(nn.Sequential):
+    """A convolution and its batch norm."""
+
+    def forward(self, x):
+        conv, norm = self
+        return conv_norm(x, conv, norm)
+
+
 def projection(in_channels, out_channels, stride, norm_eval):
     """The 1x1 convolution on the identity, where a block changes the shape; else None."""
     if stride == 1 and in_channels == out_channels:
         return None
     conv = conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
-    return nn.Sequential(conv, batch_norm(out_channels, norm_eval))
+    return Projection(conv, batch_norm(out_channels, norm_eval))
 
 
 def batch_norm(channels, norm_eval, scale=1.0) -> nn.BatchNorm2D:

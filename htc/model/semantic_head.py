@@ -6,14 +6,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from htc.config.schema import SemanticConfig
-from htc.model.boxes import dim, full_precision
+from htc.model.boxes import full_precision
 from htc.model.layers import conv2d, start_small
 from htc.model.losses import cross_entropy
-from htc.model.resizing import resize
+from htc.model.resizing import add_resized, resize_like
 from htc.model.targets import semantic_labels
 
 LEVEL = 1  # P3: the level whose size all are brought to
@@ -54,20 +53,18 @@ class SemanticHead(nn.Layer):
 
     def forward(self, pyramid) -> Semantic:
         """Five maps [B, C, H / s, W / s] -> logits and embedding at stride 8."""
-        size = [dim(pyramid[LEVEL], 2), dim(pyramid[LEVEL], 3)]
-        fused = F.relu(self.lateral_convs[LEVEL](pyramid[LEVEL]))
+        fused = self.lateral_convs[LEVEL](pyramid[LEVEL], relu=True)
         for level, conv in enumerate(self.lateral_convs):
             if level == LEVEL:
                 continue
             # Resizing and a 1x1 convolution can change places: each goes first where it is cheaper.
             if level < LEVEL:
-                x = conv(resize(pyramid[level], size))
+                fused = conv(resize_like(pyramid[level], fused), relu="before_add", add=fused)
             else:
-                x = resize(conv(pyramid[level]), size)
-            fused = fused + F.relu(x)
+                fused = add_resized(fused, conv(pyramid[level]))
         for conv in self.convs:
             fused = conv(fused, relu=True)
-        embedding = None if self.embedding is None else F.relu(self.embedding(fused))
+        embedding = None if self.embedding is None else self.embedding(fused, relu=True)
         return Semantic(self.logits(fused), embedding)
 
     def losses(self, semantic: Semantic, ground_truth) -> dict:

@@ -102,7 +102,7 @@ def test_convolutions_of_htc_ops_are_for_float32(precision, ours, tmp_path):
         tmp_path / "out", model, source.config, None, check=False, precision=precision
     )
     network = ExportedNetwork(folder)
-    assert ("htc_winograd_conv" in network.manifest.operators) == ours
+    assert ("htc_conv2d" in network.manifest.operators) == ours
     images, image_sizes = batch([(50, 70), (96, 40)])
     with paddle.no_grad():
         expected = model(paddle.to_tensor(images), paddle.to_tensor(image_sizes))

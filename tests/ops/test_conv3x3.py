@@ -156,7 +156,8 @@ X, W, B = paddle.ones([2, 4, 8, 8]), paddle.ones([5, 4, 3, 3]), paddle.ones([5])
         ((X, W[:, :, :1]), ValueError, r"weight: expected \[K, 4, 3, 3\], got \[5, 4, 1, 3\]"),
         ((X, W, B[:2]), ValueError, "bias: expected 5 rows, one a filter of weight, got 2"),
         ((X, W, B.astype("float64")), TypeError, "bias: .* float32, got float64"),
-        ((X, W, B, 1), TypeError, "relu: expected True or False, got 1"),
+        ((X, W, B, B[:3]), ValueError, "scale: expected 5 rows, one a filter of weight, got 3"),
+        ((X, W, B, None, 1), TypeError, "relu: expected True or False, got 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, error, message):

@@ -20,7 +20,7 @@ struct LargeBlock {
 // has them. May be called from any thread, as give_large_block.
 LargeBlock take_large_block(int64_t bytes);
 
-// Keeps it while all that are kept take no more than HTC_OPS_KEEP_MB (256, in 10^6 bytes), the
+// Keeps it while all that are kept take no more than HTC_OPS_KEEP_MB (768, in 10^6 bytes), the
 // oldest given back to the system first.
 void give_large_block(LargeBlock block) noexcept;
 

@@ -17,10 +17,11 @@ struct Conv3x3Shape {
 
 namespace cpu {
 
-// x [B, C, height, width], weights [K, C, 3, 3], bias [K] or null; result [B, K, height, width].
-// Returns false when there is no memory for the transformed weights and tiles.
-bool conv3x3(const float* x, const float* weights, const float* bias, const Conv3x3Shape& shape,
-             float* result);
+// x [B, C, height, width], weights [K, C, 3, 3], scale and bias [K] or null; result
+// [B, K, height, width]: sums * scale + bias, then ReLU. Returns false when there is no memory for
+// the transformed weights and tiles.
+bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
+             const Conv3x3Shape& shape, float* result);
 
 }  // namespace cpu
 }  // namespace htc

@@ -1,0 +1,339 @@
+// Convolution as a matrix product: filters times the pixels that each output pixel sees, which are
+// gathered for a block of output pixels at a time. A lane is an output pixel throughout.
+#include <algorithm>
+#include <cstring>
+
+#include "htc/large_blocks.h"
+#include "htc/ops/conv2d.h"
+#include "htc/parallel.h"
+
+#define HTC_TARGET_SOURCE "cpu/conv2d_cpu.cpp"
+#include "cpu/foreach_target.h"
+// Per target from here on.
+#include "cpu/simd.h"
+// After it.
+#include "cpu/gemm_tile.h"
+
+namespace htc::cpu::HTC_TARGET {
+namespace conv2d_parts {
+
+constexpr int64_t kMostGroups = 4;  // of one block
+constexpr int64_t kMostPixels = kMostGroups * kGroup;
+
+using V = Vec<float>;
+
+// A run of output pixels that lie side by side: of one picture where input and output pixels are
+// the same (`flat`), else of one row.
+struct Piece {
+  int64_t picture, row, column;  // flat: row 0, and the pixel as the column
+  int64_t count;
+  int64_t place;  // of the first in its block
+};
+
+struct Block {
+  Piece pieces[kMostPixels];
+  int64_t num_pieces = 0;
+  int64_t pixels = 0, groups = 0;
+  int32_t halves[kMostPixels];  // where each pixel's quarter of an added map lies in its plane
+  float* inputs;                // [groups, kDepth, kGroup]
+  float* sums;  // [groups, quads, kQuad * kGroup], where the sum has more than kDepth terms
+};
+
+struct Plan {
+  Conv2dShape shape;
+  int64_t out_height, out_width, out_plane, terms, quads;
+  bool flat;
+
+  explicit Plan(const Conv2dShape& s)
+      : shape(s),
+        out_height(s.out_height()),
+        out_width(s.out_width()),
+        out_plane(out_height * out_width),
+        terms(s.channels * s.kernel_height * s.kernel_width),
+        quads((s.filters + kQuad - 1) / kQuad),
+        flat(s.kernel_height == 1 && s.kernel_width == 1 && s.stride == 1 && s.padding == 0) {}
+};
+
+inline void split(const Plan& plan, int64_t first, int64_t last, Block& block) {
+  block.num_pieces = 0;
+  block.pixels = last - first;
+  block.groups = (block.pixels + kGroup - 1) / kGroup;
+  const int64_t length = plan.flat ? plan.out_plane : plan.out_width;
+  const int64_t rows = plan.flat ? 1 : plan.out_height;
+  for (int64_t p = first; p < last;) {
+    const int64_t row = p / length, column = p % length;
+    const int64_t count = std::min(length - column, last - p);
+    block.pieces[block.num_pieces++] = {row / rows, row % rows, column, count, p - first};
+    p += count;
+  }
+  if (!plan.shape.half_add) return;
+  for (int64_t i = 0; i < block.pixels; ++i) {
+    const int64_t pixel = (first + i) % plan.out_plane;
+    const int64_t y = pixel / plan.out_width, x = pixel % plan.out_width;
+    block.halves[i] = static_cast<int32_t>(y / 2 * (plan.out_width / 2) + x / 2);
+  }
+}
+
+// Every `stride`-th pixel: count of them.
+HTC_INLINE void copy_strided(const float* source, int64_t stride, int64_t count, float* target) {
+  int64_t i = 0;
+  if (stride == 1) {
+    std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  if (stride == 2) {
+    const int64_t lanes = kLanes<float>;
+    for (; i + lanes < count; i += lanes) {  // the last of the pixels read is not past the last one
+      store(target + i, even_lanes<float>(load(source + 2 * i), load(source + 2 * i + lanes)));
+    }
+  }
+  for (; i < count; ++i) target[i] = source[i * stride];
+}
+
+// What each output pixel of a piece sees of a plane under one weight of the kernel.
+inline void gather(const Plan& plan, const float* plane, const Piece& piece, int64_t i, int64_t j,
+                   float* target) {
+  const Conv2dShape& shape = plan.shape;
+  const int64_t y = piece.row * shape.stride - shape.padding + i;
+  const int64_t x = piece.column * shape.stride - shape.padding + j;  // of the first pixel
+  int64_t begin = 0, end = 0;                                         // pixels inside
+  if (y >= 0 && y < shape.height) {
+    const int64_t s = shape.stride;
+    begin = x >= 0 ? 0 : std::min(piece.count, (-x + s - 1) / s);
+    end = x >= shape.width ? 0 : std::min(piece.count, (shape.width - x + s - 1) / s);
+    end = std::max(begin, end);
+  }
+  std::fill(target, target + begin, 0.f);
+  if (end > begin) {
+    copy_strided(plane + y * shape.width + x + begin * shape.stride, shape.stride, end - begin,
+                 target + begin);
+  }
+  std::fill(target + end, target + piece.count, 0.f);
+}
+
+// The terms from `first` on, `count` of them, of all pixels of a block.
+inline void gather_block(const Plan& plan, const float* x, int64_t first, int64_t count,
+                         const Block& block) {
+  const Conv2dShape& shape = plan.shape;
+  const int64_t plane = shape.height * shape.width;
+  const int64_t kernel = shape.kernel_height * shape.kernel_width;
+  const int64_t group_stride = kDepth * kGroup;
+  const bool whole = plan.flat && block.num_pieces == 1 && block.pixels == block.groups * kGroup;
+  float line[kMostPixels];
+  std::fill(line + block.pixels, line + block.groups * kGroup, 0.f);
+  for (int64_t t = 0; t < count; ++t) {
+    const int64_t channel = (first + t) / kernel, tap = (first + t) % kernel;
+    float* target = block.inputs + t * kGroup;
+    if (whole) {
+      const Piece& piece = block.pieces[0];
+      const float* source = x + (piece.picture * shape.channels + channel) * plane + piece.column;
+      spread(source, block.groups, group_stride, target);
+      for (int64_t i = 0; i < block.pixels; i += 16) {  // for the next block
+        __builtin_prefetch(source + block.pixels + i, 0, 2);
+      }
+      continue;
+    }
+    for (int64_t p = 0; p < block.num_pieces; ++p) {
+      const Piece& piece = block.pieces[p];
+      const float* source = x + (piece.picture * shape.channels + channel) * plane;
+      if (plan.flat) {
+        std::memcpy(line + piece.place, source + piece.column,
+                    static_cast<size_t>(piece.count) * sizeof(float));
+      } else {
+        gather(plan, source, piece, tap / shape.kernel_width, tap % shape.kernel_width,
+               line + piece.place);
+      }
+    }
+    spread(line, block.groups, group_stride, target);
+  }
+}
+
+// One filter of one group: what follows the sum, and out.
+struct Finish {
+  const Plan& plan;
+  const Conv2dInputs& inputs;
+  float* result;
+  const Block& block;
+
+  // Where a piece lies in plane `plane` of the result.
+  int64_t place(const Piece& piece, int64_t plane) const {
+    return plane * plan.out_plane + piece.row * plan.out_width + piece.column;
+  }
+
+  // The added map's pixels for `count` pixels of a piece, of which `skip` come before them.
+  HTC_INLINE void read_add(const Piece& piece, int64_t plane, int64_t skip, int64_t count,
+                           float* target) const {
+    if (!plan.shape.half_add) {
+      std::memcpy(target, inputs.add + place(piece, plane) + skip,
+                  static_cast<size_t>(count) * sizeof(float));
+      return;
+    }
+    const float* source = inputs.add + plane * (plan.out_plane / 4);
+    const int32_t* halves = block.halves + piece.place + skip;
+    for (int64_t i = 0; i < count; ++i) target[i] = source[halves[i]];
+  }
+
+  HTC_INLINE V settle(V sum, V add, float scale, float bias) const {
+    V value = fma(sum, broadcast(scale), broadcast(bias));
+    if (plan.shape.relu == Relu::kBeforeAdd) value = max_or(value, V{});
+    value = value + add;
+    if (plan.shape.relu == Relu::kLast) value = max_or(value, V{});
+    return value;
+  }
+
+  // Has the lines fetched that `filter` will read and write, while the sums are computed.
+  HTC_INLINE void prefetch(int64_t first_filter, int64_t filters, int64_t group,
+                           int64_t piece_index) const {
+    const Piece& own = block.pieces[piece_index];
+    for (int64_t k = first_filter; k < first_filter + filters; ++k) {
+      const int64_t at =
+          place(own, own.picture * plan.shape.filters + k) + group * kGroup - own.place;
+      for (int64_t i = 0; i < kGroup; i += 16) {  // pixels of a cache line
+        __builtin_prefetch(result + at + i, 1, 3);
+        if (inputs.add != nullptr && !plan.shape.half_add) {
+          __builtin_prefetch(inputs.add + at + i, 0, 3);
+        }
+      }
+    }
+  }
+
+  // piece_index: the piece in which the group begins.
+  HTC_INLINE void filter(const V* sums, int64_t k, int64_t group, int64_t piece_index) const {
+    const float scale = inputs.scale == nullptr ? 1.f : inputs.scale[k];
+    const float bias = inputs.bias == nullptr ? 0.f : inputs.bias[k];
+    const int64_t begin = group * kGroup, end = begin + kGroup;
+    const Piece& own = block.pieces[piece_index];
+    const int64_t filters = plan.shape.filters;
+    float adds[kGroup], values[kGroup];
+    if (end <= own.place + own.count) {
+      const int64_t plane = own.picture * filters + k;
+      const int64_t at = place(own, plane) + begin - own.place;
+      const float* add = inputs.add == nullptr ? nullptr : inputs.add + at;
+      if (add != nullptr && plan.shape.half_add) {
+        read_add(own, plane, begin - own.place, kGroup, adds);
+        add = adds;
+      }
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t lane = v * kLanes<float>;
+        store(result + at + lane,
+              settle(sums[v], add == nullptr ? V{} : load(add + lane), scale, bias));
+      }
+      return;
+    }
+    std::fill(adds, adds + kGroup, 0.f);
+    const auto each_part = [&](auto&& visit) {
+      for (int64_t p = piece_index; p < block.num_pieces && block.pieces[p].place < end; ++p) {
+        const Piece& piece = block.pieces[p];
+        const int64_t from = std::max(begin, piece.place);
+        const int64_t to = std::min(end, piece.place + piece.count);
+        visit(piece, piece.picture * filters + k, from - piece.place, to - from, from - begin);
+      }
+    };
+    if (inputs.add != nullptr) {
+      each_part([&](const Piece& piece, int64_t plane, int64_t skip, int64_t count, int64_t lane) {
+        read_add(piece, plane, skip, count, adds + lane);
+      });
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t lane = v * kLanes<float>;
+      store(values + lane, settle(sums[v], load(adds + lane), scale, bias));
+    }
+    each_part([&](const Piece& piece, int64_t plane, int64_t skip, int64_t count, int64_t lane) {
+      std::memcpy(result + place(piece, plane) + skip, values + lane,
+                  static_cast<size_t>(count) * sizeof(float));
+    });
+  }
+};
+
+// [chunk of kDepth terms, quad, term, kQuad], zeros for the filters that a last quad lacks.
+inline void reorder_weights(const Plan& plan, const float* weights, int64_t quad, float* target) {
+  const int64_t filters = plan.shape.filters, terms = plan.terms;
+  for (int64_t first = 0; first < terms; first += kDepth) {
+    const int64_t count = std::min(kDepth, terms - first);
+    float* to = target + first * plan.quads * kQuad + quad * count * kQuad;
+    for (int64_t k = 0; k < kQuad; ++k) {
+      const int64_t filter = quad * kQuad + k;
+      const float* from = weights + filter * terms + first;
+      for (int64_t t = 0; t < count; ++t) to[t * kQuad + k] = filter < filters ? from[t] : 0.f;
+    }
+  }
+}
+
+}  // namespace conv2d_parts
+
+bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+  using namespace conv2d_parts;
+  const Plan plan(shape);
+  const int64_t pixels = shape.num_pictures * plan.out_plane;
+  if (pixels == 0 || shape.filters == 0) return true;
+  const int64_t workers = num_threads();
+
+  // Blocks of whole groups, no fewer than workers where there is that much work.
+  const int64_t share = (pixels + workers - 1) / workers;
+  const int64_t groups = std::clamp<int64_t>((share + kGroup - 1) / kGroup, 1, kMostGroups);
+  const int64_t block_pixels = groups * kGroup;
+  const int64_t blocks = (pixels + block_pixels - 1) / block_pixels;
+
+  const int64_t sums_size = plan.terms > kDepth ? groups * plan.quads * kQuad * kGroup : 0;
+  const int64_t worker_size = groups * kDepth * kGroup + sums_size;
+  const int64_t weights_size = plan.quads * kQuad * plan.terms;
+  const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
+                                             static_cast<int64_t>(sizeof(float)));
+  if (memory.data == nullptr) return false;
+  float* const reordered = static_cast<float*>(memory.data);
+  parallel_for(plan.quads, 4, [&](int, int64_t begin, int64_t end) {
+    for (int64_t q = begin; q < end; ++q) reorder_weights(plan, inputs.weights, q, reordered);
+  });
+
+  // A worker takes some blocks in a row, so that what it fetched ahead is its own.
+  const int64_t grain = std::clamp<int64_t>(blocks / (workers * 8), 1, 8);
+  parallel_for(blocks, grain, [&](int worker, int64_t begin, int64_t end) {
+    Block block;
+    block.inputs = reordered + weights_size + worker * worker_size;
+    block.sums = block.inputs + groups * kDepth * kGroup;
+    for (int64_t b = begin; b < end; ++b) {
+      split(plan, b * block_pixels, std::min((b + 1) * block_pixels, pixels), block);
+      const Finish finish{plan, inputs, result, block};
+      for (int64_t first = 0; first == 0 || first < plan.terms; first += kDepth) {
+        const int64_t count = std::min(kDepth, plan.terms - first);
+        const bool last = first + count == plan.terms;
+        gather_block(plan, inputs.x, first, count, block);
+        int64_t piece = 0;
+        for (int64_t g = 0; g < block.groups; ++g) {
+          while (block.pieces[piece].place + block.pieces[piece].count <= g * kGroup) ++piece;
+          const float* pixels_of_group = block.inputs + g * kDepth * kGroup;
+          for (int64_t q = 0; q < plan.quads; ++q) {
+            float* kept = block.sums + (g * plan.quads + q) * kQuad * kGroup;
+            const int64_t filters = std::min<int64_t>(kQuad, shape.filters - q * kQuad);
+            if (last) finish.prefetch(q * kQuad, filters, g, piece);
+            Sums sums{};
+            if (first > 0) sums = load_sums(kept);
+            multiply_add(reordered + first * plan.quads * kQuad + q * count * kQuad,
+                         pixels_of_group, count, sums);
+            if (!last) {
+              store_sums(kept, sums);
+              continue;
+            }
+            for (int64_t k = 0; k < filters; ++k) {
+              finish.filter(sums.v[k], q * kQuad + k, g, piece);
+            }
+          }
+        }
+      }
+    }
+  });
+  give_large_block(memory);
+  return true;
+}
+
+}  // namespace htc::cpu::HTC_TARGET
+
+#if HTC_RUN_ONCE
+namespace htc::cpu {
+
+bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+  return HTC_DISPATCH(conv2d)(inputs, shape, result);
+}
+
+}  // namespace htc::cpu
+#endif

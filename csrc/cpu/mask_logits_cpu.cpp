@@ -1,0 +1,109 @@
+// Deconvolution, ReLU and the sum over channels in one pass: what lies between them, four times the
+// features for every RoI, never leaves the registers. A lane is a pixel of the features.
+#include <algorithm>
+#include <cstring>
+
+#include "htc/large_blocks.h"
+#include "htc/ops/mask_logits.h"
+#include "htc/parallel.h"
+
+#define HTC_TARGET_SOURCE "cpu/mask_logits_cpu.cpp"
+#include "cpu/foreach_target.h"
+// Per target from here on.
+#include "cpu/simd.h"
+// After it.
+#include "cpu/gemm_tile.h"
+
+namespace htc::cpu::HTC_TARGET {
+
+// Four positions of the deconvolution are the four rows of a product: [D, C, 4].
+inline void reorder_upsampling(const float* weights, const MaskLogitsShape& shape, int64_t d,
+                               float* target) {
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    std::memcpy(target + (d * shape.channels + c) * kQuad, weights + (c * shape.hidden + d) * kQuad,
+                kQuad * sizeof(float));
+  }
+}
+
+// Three vectors of pixels at a time, each of one RoI; a RoI's last vector may be filled in part.
+bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+  static_assert(kQuad == 4, "as many as positions of a 2x2 deconvolution");
+  const int64_t lanes = kLanes<float>, channels = shape.channels, hidden = shape.hidden;
+  const int64_t plane = shape.height * shape.width;
+  const int64_t roi_vectors = (plane + lanes - 1) / lanes, vectors = shape.num_rois * roi_vectors;
+  if (vectors == 0) return true;
+  const int64_t weights_size = hidden * channels * kQuad, worker_size = channels * kGroup;
+  const LargeBlock memory = take_large_block((weights_size + num_threads() * worker_size) *
+                                             static_cast<int64_t>(sizeof(float)));
+  if (memory.data == nullptr) return false;
+  float* const reordered = static_cast<float*>(memory.data);
+  parallel_for(hidden, 16, [&](int, int64_t begin, int64_t end) {
+    for (int64_t d = begin; d < end; ++d) {
+      reorder_upsampling(inputs.upsample_weights, shape, d, reordered);
+    }
+  });
+
+  parallel_for((vectors + kVectors - 1) / kVectors, 4, [&](int worker, int64_t begin, int64_t end) {
+    float* const pixels = reordered + weights_size + worker * worker_size;
+    for (int64_t item = begin; item < end; ++item) {
+      int64_t roi[kVectors], start[kVectors];
+      int count[kVectors];  // pixels of each vector
+      const float* class_weights[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t vector = item * kVectors + v;
+        const bool there = vector < vectors;
+        roi[v] = there ? vector / roi_vectors : 0;
+        start[v] = vector % roi_vectors * lanes;
+        count[v] = there ? static_cast<int>(std::min(lanes, plane - start[v])) : 0;
+        class_weights[v] = inputs.weights + inputs.labels[roi[v]] * hidden;
+        const float* source = inputs.features + roi[v] * channels * plane + start[v];
+        for (int64_t c = 0; c < channels; ++c) {
+          const float* from = source + c * plane;
+          store(pixels + c * kGroup + v * lanes,
+                count[v] == lanes ? load(from) : load_first(from, count[v]));
+        }
+      }
+      Sums logits{};
+      for (int64_t d = 0; d < hidden; ++d) {
+        Sums sums;
+        const Vec<float> bias = broadcast(inputs.upsample_bias[d]);
+        for (auto& row : sums.v) {
+          for (auto& value : row) value = bias;
+        }
+        multiply_add(reordered + d * channels * kQuad, pixels, channels, sums);
+        for (int v = 0; v < kVectors; ++v) {
+          const Vec<float> weight = broadcast(class_weights[v][d]);
+          for (int k = 0; k < kQuad; ++k) {
+            logits.v[k][v] = fma(max_or(sums.v[k][v], Vec<float>{}), weight, logits.v[k][v]);
+          }
+        }
+      }
+      for (int v = 0; v < kVectors; ++v) {
+        const float bias = inputs.bias[inputs.labels[roi[v]]];
+        float* target = result + roi[v] * 4 * plane;
+        for (int lane = 0; lane < count[v]; ++lane) {
+          const int64_t y = (start[v] + lane) / shape.width, x = (start[v] + lane) % shape.width;
+          float* to = target + 4 * y * shape.width + 2 * x;
+          to[0] = logits.v[0][v][lane] + bias;
+          to[1] = logits.v[1][v][lane] + bias;
+          to[2 * shape.width] = logits.v[2][v][lane] + bias;
+          to[2 * shape.width + 1] = logits.v[3][v][lane] + bias;
+        }
+      }
+    }
+  });
+  give_large_block(memory);
+  return true;
+}
+
+}  // namespace htc::cpu::HTC_TARGET
+
+#if HTC_RUN_ONCE
+namespace htc::cpu {
+
+bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+  return HTC_DISPATCH(mask_logits)(inputs, shape, result);
+}
+
+}  // namespace htc::cpu
+#endif

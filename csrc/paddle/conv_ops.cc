@@ -1,0 +1,148 @@
+// Convolutions for predictions: conv2d, and conv3x3 by Winograd's minimal filtering.
+#include "htc/ops/conv2d.h"
+#include "htc/ops/conv3x3.h"
+#include "paddle/op_utils.h"
+
+namespace htc::binding {
+
+using Optional = paddle::optional<paddle::Tensor>;
+using OptionalShape = paddle::optional<std::vector<int64_t>>;
+using OptionalDtype = paddle::optional<paddle::DataType>;
+
+namespace {
+
+void check_convolution(const paddle::Tensor& x, const paddle::Tensor& weight, const char* op) {
+  check_input(x, op, "x");
+  check_input(weight, op, "weight");
+  PD_CHECK(x.is_cpu() && weight.is_cpu(), op, ": runs on the CPU alone");
+  PD_CHECK(x.dtype() == paddle::DataType::FLOAT32 && weight.dtype() == x.dtype(), op,
+           ": x and weight must be float32");
+  const auto size = x.shape(), filters = weight.shape();
+  PD_CHECK(size.size() == 4, op, ": x must be [B, C, H, W]");
+  PD_CHECK(filters.size() == 4 && filters[1] == size[1] && filters[2] > 0 && filters[3] > 0, op,
+           ": weight must be [K, C, kernel height, kernel width], C as of x");
+}
+
+// A filter's factor or bias; null where there is none.
+const float* of_filters(const Optional& tensor, int64_t filters, const char* op, const char* name) {
+  if (!tensor) return nullptr;
+  check_input(*tensor, op, name);
+  PD_CHECK(tensor->is_cpu() && tensor->dtype() == paddle::DataType::FLOAT32 &&
+               tensor->numel() == filters,
+           op, ": ", name, " must be [K] float32 on the CPU");
+  return tensor->data<float>();
+}
+
+int64_t size_of_result(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
+  if (size < 0) return -1;
+  return size + 2 * padding < kernel ? 0 : (size + 2 * padding - kernel) / stride + 1;
+}
+
+}  // namespace
+
+std::vector<paddle::Tensor> conv2d(const paddle::Tensor& x, const paddle::Tensor& weight,
+                                   const Optional& bias, const Optional& scale, const Optional& add,
+                                   int64_t stride, int64_t padding, bool relu,
+                                   bool relu_before_add) {
+  constexpr auto kOp = "conv2d";
+  check_convolution(x, weight, kOp);
+  const auto size = x.shape(), filters = weight.shape();
+  PD_CHECK(stride > 0 && padding >= 0, kOp, ": stride must be positive, padding not negative");
+  Conv2dShape shape;
+  shape.num_pictures = size[0];
+  shape.channels = size[1];
+  shape.filters = filters[0];
+  shape.height = size[2];
+  shape.width = size[3];
+  shape.kernel_height = filters[2];
+  shape.kernel_width = filters[3];
+  shape.stride = stride;
+  shape.padding = padding;
+  shape.relu = relu_before_add ? Relu::kBeforeAdd : relu ? Relu::kLast : Relu::kNone;
+  const std::vector<int64_t> out = {size[0], filters[0], shape.out_height(), shape.out_width()};
+  Conv2dInputs inputs;
+  inputs.x = x.data<float>();
+  inputs.weights = weight.data<float>();
+  inputs.bias = of_filters(bias, filters[0], kOp, "bias");
+  inputs.scale = of_filters(scale, filters[0], kOp, "scale");
+  if (add) {
+    check_input(*add, kOp, "add");
+    PD_CHECK(add->is_cpu() && add->dtype() == x.dtype(), kOp, ": add must be float32 on the CPU");
+    shape.half_add = add->shape() != out;
+    PD_CHECK(!shape.half_add ||
+                 (out[2] % 2 == 0 && out[3] % 2 == 0 &&
+                  add->shape() == std::vector<int64_t>({out[0], out[1], out[2] / 2, out[3] / 2})),
+             kOp, ": add must be [", out[0], ", ", out[1], ", ", out[2], ", ", out[3],
+             "] as the result, or half as high and wide");
+    inputs.add = add->data<float>();
+  }
+  auto result = new_tensor(out, x.dtype(), x.place());
+  PD_CHECK(cpu::conv2d(inputs, shape, result.data<float>()), kOp, ": there is not enough memory");
+  return {result};
+}
+
+std::vector<std::vector<int64_t>> conv2d_shape(const std::vector<int64_t>& x,
+                                               const std::vector<int64_t>& weight,
+                                               const OptionalShape&, const OptionalShape&,
+                                               const OptionalShape&, int64_t stride,
+                                               int64_t padding, bool, bool) {
+  return {{x[0], weight[0], size_of_result(x[2], weight[2], stride, padding),
+           size_of_result(x[3], weight[3], stride, padding)}};
+}
+
+std::vector<paddle::DataType> conv2d_dtype(const paddle::DataType& x, const paddle::DataType&,
+                                           const OptionalDtype&, const OptionalDtype&,
+                                           const OptionalDtype&) {
+  return {x};
+}
+
+std::vector<paddle::Tensor> conv3x3(const paddle::Tensor& x, const paddle::Tensor& weight,
+                                    const Optional& bias, const Optional& scale, bool relu) {
+  constexpr auto kOp = "conv3x3";
+  check_convolution(x, weight, kOp);
+  const auto size = x.shape(), filters = weight.shape();
+  PD_CHECK(filters[2] == 3 && filters[3] == 3, kOp, ": weight must be [K, C, 3, 3]");
+  Conv3x3Shape shape;
+  shape.num_pictures = size[0];
+  shape.channels = size[1];
+  shape.filters = filters[0];
+  shape.height = size[2];
+  shape.width = size[3];
+  shape.relu = relu;
+  auto result = new_tensor({size[0], filters[0], size[2], size[3]}, x.dtype(), x.place());
+  PD_CHECK(cpu::conv3x3(x.data<float>(), weight.data<float>(),
+                        of_filters(scale, filters[0], kOp, "scale"),
+                        of_filters(bias, filters[0], kOp, "bias"), shape, result.data<float>()),
+           kOp, ": there is not enough memory");
+  return {result};
+}
+
+std::vector<std::vector<int64_t>> conv3x3_shape(const std::vector<int64_t>& x,
+                                                const std::vector<int64_t>& weight,
+                                                const OptionalShape&, const OptionalShape&, bool) {
+  return {{x[0], weight[0], x[2], x[3]}};
+}
+
+std::vector<paddle::DataType> conv3x3_dtype(const paddle::DataType& x, const paddle::DataType&,
+                                            const OptionalDtype&, const OptionalDtype&) {
+  return {x};
+}
+
+}  // namespace htc::binding
+
+PD_BUILD_OP(htc_conv2d)
+    .Inputs({"X", "Weight", paddle::Optional("Bias"), paddle::Optional("Scale"),
+             paddle::Optional("Add")})
+    .Outputs({"Result"})
+    .Attrs({"stride: int64_t", "padding: int64_t", "relu: bool", "relu_before_add: bool"})
+    .SetKernelFn(PD_KERNEL(htc::binding::conv2d))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::conv2d_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::conv2d_dtype));
+
+PD_BUILD_OP(htc_conv3x3)
+    .Inputs({"X", "Weight", paddle::Optional("Bias"), paddle::Optional("Scale")})
+    .Outputs({"Result"})
+    .Attrs({"relu: bool"})
+    .SetKernelFn(PD_KERNEL(htc::binding::conv3x3))
+    .SetInferShapeFn(PD_INFER_SHAPE(htc::binding::conv3x3_shape))
+    .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::conv3x3_dtype));
