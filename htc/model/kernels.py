@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from htc_ops._library import program_that_only_predicts
 
-_own = False
+# Not a plain global: programs are built from copies of the modules, taken when the first is built.
+_own = ContextVar("own kernels", default=False)
 
 
 @contextmanager
@@ -16,15 +18,14 @@ def own_kernels():
     On a CPU, in float32, without a gradient. Every feature map is in the plain layout throughout,
     so that none is ever converted.
     """
-    global _own
-    before, _own = _own, True
+    before = _own.set(True)
     try:
         with program_that_only_predicts():
             yield
     finally:
-        _own = before
+        _own.reset(before)
 
 
 def in_own_kernels() -> bool:
     """Whether the network that runs is to be made of the operators of htc_ops."""
-    return _own
+    return _own.get()
