@@ -268,11 +268,8 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
   if (pixels == 0 || shape.filters == 0) return true;
   const int64_t workers = num_threads();
 
-  // Blocks of whole groups, no fewer than workers where there is that much work.
-  const int64_t share = (pixels + workers - 1) / workers;
-  const int64_t groups = std::clamp<int64_t>((share + kGroup - 1) / kGroup, 1, kMostGroups);
-  const int64_t block_pixels = groups * kGroup;
-  const int64_t blocks = (pixels + block_pixels - 1) / block_pixels;
+  const GroupBlocks blocks(pixels, kMostGroups, workers);
+  const int64_t groups = blocks.most_groups();
 
   const int64_t sums_size = plan.terms > kDepth ? groups * plan.quads * kQuad * kGroup : 0;
   const int64_t worker_size = groups * kDepth * kGroup + sums_size;
@@ -286,13 +283,13 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
   });
 
   // A worker takes some blocks in a row, so that what it fetched ahead is its own.
-  const int64_t grain = std::clamp<int64_t>(blocks / (workers * 8), 1, 8);
-  parallel_for(blocks, grain, [&](int worker, int64_t begin, int64_t end) {
+  const int64_t grain = std::clamp<int64_t>(blocks.count / (workers * 8), 1, 8);
+  parallel_for(blocks.count, grain, [&](int worker, int64_t begin, int64_t end) {
     Block block;
     block.inputs = reordered + weights_size + worker * worker_size;
     block.sums = block.inputs + groups * kDepth * kGroup;
     for (int64_t b = begin; b < end; ++b) {
-      split(plan, b * block_pixels, std::min((b + 1) * block_pixels, pixels), block);
+      split(plan, blocks.first(b), blocks.first(b + 1), block);
       const Finish finish{plan, inputs, result, block};
       for (int64_t first = 0; first == 0 || first < plan.terms; first += kDepth) {
         const int64_t count = std::min(kDepth, plan.terms - first);

@@ -19,6 +19,12 @@ namespace htc::cpu::HTC_TARGET {
 
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 constexpr int64_t kMostGroups = 4;  // of one piece of work
+constexpr int64_t kLine = 16;       // numbers of a cache line
+// Numbers between the matrices of a block. A channel is written to all points and groups, a filter
+// read from all points: at distances of whole kilobytes they would lie in a few sets of each cache.
+constexpr int64_t kSkew = 32;
+// Bytes from which on a result does not stay in the caches until it is read: it goes past them.
+constexpr int64_t kStreamed = int64_t{12} << 20;
 
 using V = Vec<float>;
 
@@ -26,8 +32,8 @@ using V = Vec<float>;
 struct Block {
   float* padded;   // [kPatch, row]: rows of the picture with zeros around
   float* patches;  // [kPoints, tiles + lanes]: of one channel
-  float* inputs;   // [kPoints, groups, C, kGroup]
-  float* outputs;  // [kPoints, K, tiles]
+  float* inputs;   // [kPoints, groups, C, kGroup], kSkew between groups
+  float* outputs;  // [kPoints, K, tiles], kSkew between points
 };
 
 // A run of neighbouring tiles of one row of tiles.
@@ -90,30 +96,41 @@ HTC_INLINE void transform_tile(const V* m, V* y) {
   y[3] = b + d * 8.f + m[5];
 }
 
-// One channel of a run of tiles: patches[point, first ..].
-inline void transform_run(const float* plane, const Conv3x3Shape& shape, const Run& run,
-                          int64_t tiles, const Block& block) {
-  const int64_t width = shape.width, lanes = kLanes<float>;
-  const int64_t groups = (run.count + lanes - 1) / lanes;
-  const int64_t row_size = groups * lanes * kTile + 2 * kTile;
+// Pixels of a row of padded pixels.
+inline int64_t row_size(const Run& run) {
+  const int64_t lanes = kLanes<float>;
+  return (run.count + lanes - 1) / lanes * lanes * kTile + 2 * kTile;
+}
+
+// What the patches of a run see of a plane: block.padded.
+inline void pad_run(const float* plane, const Conv3x3Shape& shape, const Run& run,
+                    const Block& block) {
+  const int64_t size = row_size(run);
   const int64_t left = run.column * kTile - 1;  // pixel of the first padded one
-  const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + row_size, width);
+  const int64_t begin = std::max<int64_t>(left, 0), end = std::min(left + size, shape.width);
   for (int64_t r = 0; r < kPatch; ++r) {
-    float* row = block.padded + r * row_size;
+    float* row = block.padded + r * size;
     const int64_t y = run.row * kTile - 1 + r;
     if (y < 0 || y >= shape.height) {
-      std::memset(row, 0, static_cast<size_t>(row_size) * sizeof(float));
+      std::memset(row, 0, static_cast<size_t>(size) * sizeof(float));
       continue;
     }
     row[0] = 0;
-    std::memcpy(row + (begin - left), plane + y * width + begin,
+    std::memcpy(row + (begin - left), plane + y * shape.width + begin,
                 static_cast<size_t>(end - begin) * sizeof(float));
-    std::fill(row + (end - left), row + row_size, 0.f);
+    std::fill(row + (end - left), row + size, 0.f);
   }
-  for (int64_t g = 0; g < groups; ++g) {
+}
+
+// One channel of a run of tiles, padded: patches[point, first ..]. `next`: the plane that is wanted
+// then, whose pixels are fetched meanwhile, a few at a time; or null.
+inline void transform_run(const Conv3x3Shape& shape, const Run& run, int64_t tiles,
+                          const float* next, const Block& block) {
+  const int64_t lanes = kLanes<float>, size = row_size(run);
+  for (int64_t g = 0; g * lanes < run.count; ++g) {
     V half[kPatch][kPatch];
     for (int r = 0; r < kPatch; ++r) {
-      const float* p = block.padded + r * row_size + g * lanes * kTile;
+      const float* p = block.padded + r * size + g * lanes * kTile;
       const auto quarter = [&](int first, V* even, V* odd) {
         const V a = load(p + first), b = load(p + first + lanes);
         *even = even_lanes<float>(a, b);
@@ -131,6 +148,13 @@ inline void transform_run(const float* plane, const Conv3x3Shape& shape, const R
       d[4] = even_lanes<float>(e0, e1);
       d[5] = even_lanes<float>(o0, o1);
       transform_patch(d, half[r]);
+      if (next == nullptr) continue;
+      const int64_t y = std::clamp<int64_t>(run.row * kTile - 1 + r, 0, shape.height - 1);
+      const int64_t column = (run.column + g * lanes) * kTile;
+      const int64_t end = std::min(column + lanes * kTile, shape.width);
+      for (int64_t i = column; i < end; i += kLine) {
+        __builtin_prefetch(next + y * shape.width + i, 0, 3);
+      }
     }
     float* target = block.patches + run.first + g * lanes;
     const int64_t stride = tiles + lanes;
@@ -143,12 +167,18 @@ inline void transform_run(const float* plane, const Conv3x3Shape& shape, const R
   }
 }
 
-// One filter of a run of tiles, to pixels.
+// Where the pixels of a run go.
+struct Target {
+  float* pixels;  // [rows, stride]
+  int64_t stride, rows, columns;
+  bool streamed;
+};
+
+// One filter of a run of tiles, to pixels: times `scale`, plus `bias`.
 inline void untransform_run(const float* outputs, int64_t point_stride, float scale, float bias,
-                            const Conv3x3Shape& shape, const Run& run, float* plane) {
+                            bool relu, const Run& run, const Target& target) {
   const int64_t lanes = kLanes<float>;
   constexpr int kHalf = kLanes<float> / 2;
-  const int64_t rows = std::min<int64_t>(kTile, shape.height - run.row * kTile);
   for (int64_t g = 0; g * lanes < run.count; ++g) {
     const float* source = outputs + run.first + g * lanes;
     V half[kTile][kPatch];
@@ -158,15 +188,14 @@ inline void untransform_run(const float* outputs, int64_t point_stride, float sc
       transform_tile(m, y);
       for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
     }
-    const int64_t x = (run.column + g * lanes) * kTile;
-    const int64_t tiles = std::min(lanes, run.count - g * lanes);
-    const int64_t columns = std::min(tiles * kTile, shape.width - x);
-    for (int64_t i = 0; i < rows; ++i) {
+    const int64_t x = g * lanes * kTile;
+    const int64_t columns = std::min(lanes * kTile, target.columns - x);
+    for (int64_t i = 0; i < target.rows; ++i) {
       V y[kTile];
       transform_tile(half[i], y);
       for (V& each : y) {
         each = fma(each, broadcast(scale), broadcast(bias));
-        if (shape.relu) each = max_or(each, V{});
+        if (relu) each = max_or(each, V{});
       }
       const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
       const V even_high = zip_lanes<float, kHalf>(y[0], y[2]);
@@ -174,13 +203,15 @@ inline void untransform_run(const float* outputs, int64_t point_stride, float sc
       const V pixels[kTile] = {
           zip_lanes<float, 0>(even_low, odd_low), zip_lanes<float, kHalf>(even_low, odd_low),
           zip_lanes<float, 0>(even_high, odd_high), zip_lanes<float, kHalf>(even_high, odd_high)};
-      float* row = plane + (run.row * kTile + i) * shape.width + x;
-      if (columns == lanes * kTile) {
-        for (int v = 0; v < kTile; ++v) store(row + v * lanes, pixels[v]);
-      } else {
+      float* row = target.pixels + i * target.stride + x;
+      if (columns < lanes * kTile) {
         float all[kTile * kLanes<float>];
         for (int v = 0; v < kTile; ++v) store(all + v * lanes, pixels[v]);
         std::memcpy(row, all, static_cast<size_t>(columns) * sizeof(float));
+      } else if (target.streamed && reinterpret_cast<uintptr_t>(row) % 64 == 0) {
+        for (int v = 0; v < kTile; ++v) stream(row + v * lanes, pixels[v]);
+      } else {
+        for (int v = 0; v < kTile; ++v) store(row + v * lanes, pixels[v]);
       }
     }
   }
@@ -196,18 +227,16 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
   if (all_tiles == 0 || filters == 0) return true;
   const int64_t quads = (filters + kQuad - 1) / kQuad;
   const int64_t workers = num_threads();
-
-  // Pieces of work of whole groups, no fewer than workers where there is that much.
-  const int64_t share = (all_tiles + workers - 1) / workers;
-  const int64_t groups = std::clamp<int64_t>((share + kGroup - 1) / kGroup, 1, kMostGroups);
-  const int64_t tiles = groups * kGroup;
-  const int64_t blocks = (all_tiles + tiles - 1) / tiles;
+  const GroupBlocks blocks(all_tiles, kMostGroups, workers);
+  const int64_t groups = blocks.most_groups(), tiles = groups * kGroup;
 
   const int64_t lanes = kLanes<float>;
   const int64_t padded_size = kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
   const int64_t patches_size = kPoints * (tiles + lanes);
-  const int64_t inputs_size = kPoints * groups * channels * kGroup;
-  const int64_t outputs_size = kPoints * quads * kQuad * tiles + lanes;
+  const int64_t group_stride = channels * kGroup + kSkew;
+  const int64_t inputs_size = kPoints * groups * group_stride;
+  const int64_t output_stride = quads * kQuad * tiles + kSkew;  // from a point to the next
+  const int64_t outputs_size = kPoints * output_stride + lanes;
   const int64_t worker_size = padded_size + patches_size + inputs_size + outputs_size;
   const int64_t weights_size = kPoints * quads * channels * kQuad;
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
@@ -224,7 +253,8 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     }
   });
 
-  parallel_for(blocks, 1, [&](int worker, int64_t item, int64_t) {
+  const bool streamed = shape.num_pictures * filters * plane * 4 >= kStreamed;
+  parallel_for(blocks.count, 1, [&](int worker, int64_t item, int64_t) {
     Block block;
     block.inputs = transformed + weights_size + worker * worker_size;
     block.outputs = block.inputs + inputs_size;
@@ -232,7 +262,7 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     block.padded = block.patches + patches_size;
     Run runs[kMostGroups * kGroup];
     int64_t num_runs = 0;
-    const int64_t first = item * tiles, last = std::min(first + tiles, all_tiles);
+    const int64_t first = blocks.first(item), last = blocks.first(item + 1);
     for (int64_t t = first; t < last;) {
       const int64_t row = t / tile_columns, column = t % tile_columns;
       const int64_t count = std::min(tile_columns - column, last - t);
@@ -243,23 +273,27 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t r = 0; r < num_runs; ++r) {
         const float* source = x + (runs[r].picture * channels + c) * plane;
-        transform_run(source, shape, runs[r], tiles, block);
+        const float* next = c + 1 < channels ? source + plane : nullptr;
+        pad_run(source, shape, runs[r], block);
+        transform_run(shape, runs[r], tiles, next, block);
       }
       for (int point = 0; point < kPoints; ++point) {
-        const float* from = block.patches + point * (tiles + lanes);
-        spread(from, used, channels * kGroup,
-               block.inputs + (point * groups * channels + c) * kGroup);
+        spread(block.patches + point * (tiles + lanes), used, group_stride,
+               block.inputs + point * groups * group_stride + c * kGroup);
       }
     }
-    const int64_t output_stride = quads * kQuad * tiles;
     for (int point = 0; point < kPoints; ++point) {
       for (int64_t g = 0; g < used; ++g) {
-        const float* inputs = block.inputs + (point * groups + g) * channels * kGroup;
+        const float* inputs = block.inputs + (point * groups + g) * group_stride;
         for (int64_t q = 0; q < quads; ++q) {
+          float* outputs = block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup;
+          for (int i = 0; i < kQuad; ++i) {
+            __builtin_prefetch(outputs + i * tiles, 1, 3);
+            __builtin_prefetch(outputs + i * tiles + kLine, 1, 3);
+          }
           Sums sums{};
           multiply_add(transformed + point * weight_stride + q * channels * kQuad, inputs, channels,
                        sums);
-          float* outputs = block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup;
           for (int i = 0; i < kQuad * kVectors; ++i) {
             store(outputs + i / kVectors * tiles + i % kVectors * lanes,
                   sums.v[i / kVectors][i % kVectors]);
@@ -270,11 +304,22 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     for (int64_t k = 0; k < filters; ++k) {
       const float factor = scale == nullptr ? 1.f : scale[k];
       const float shift = bias == nullptr ? 0.f : bias[k];
+      const float* outputs = block.outputs + k * tiles;
+      for (int point = 0; k + 1 < filters && point < kPoints; ++point) {
+        const float* next = outputs + tiles + point * output_stride;
+        for (int64_t i = 0; i < last - first; i += kLine) __builtin_prefetch(next + i, 0, 3);
+      }
       for (int64_t r = 0; r < num_runs; ++r) {
-        untransform_run(block.outputs + k * tiles, output_stride, factor, shift, shape, runs[r],
-                        result + (runs[r].picture * filters + k) * plane);
+        const Run& run = runs[r];
+        const int64_t y = run.row * kTile, column = run.column * kTile;
+        const int64_t rows = std::min<int64_t>(kTile, shape.height - y);
+        const int64_t columns = std::min(run.count * kTile, shape.width - column);
+        float* pixels = result + (run.picture * filters + k) * plane + y * shape.width + column;
+        untransform_run(outputs, output_stride, factor, shift, shape.relu, run,
+                        {pixels, shape.width, rows, columns, streamed});
       }
     }
+    if (streamed) stream_fence();
   });
   give_large_block(memory);
   return true;

@@ -17,6 +17,7 @@ from reference_cases import (
 )
 
 import htc.model.cascade as cascade_module
+import htc.model.resizing as resizing_module
 import htc.model.rpn as rpn_module
 import htc.model.semantic_head as semantic_module
 import htc.model.targets as targets_module
@@ -65,7 +66,7 @@ def test_every_stored_tensor(case, monkeypatch, agreement):
         # gradient must be the stored one to the same tolerance.
         assert all(errors[key] < 1e-2 for key in jumped), errors
         double = build(meta, "float64")
-        monkeypatch.setattr(semantic_module, "resize", resize_in_float64)
+        resize_in_float64(monkeypatch)
         step(double, tensors | {"input": tensors["input"].astype("float64")}, meta)
         in_double = gradient_errors(double, tensors)
         assert {k: in_double[k] for k in jumped if in_double[k] > tolerances[k]} == {}
@@ -85,7 +86,7 @@ def test_float64_twin(monkeypatch, agreement):
     check = Comparison(tensors, {})
     recorder = watch(model, monkeypatch)
     # Paddle's interpolation computes positions in float32 whatever the type: 1e-5 off in float64.
-    monkeypatch.setattr(semantic_module, "resize", resize_in_float64)
+    resize_in_float64(monkeypatch)
     losses = step(model, tensors, meta)
 
     network_agrees(check, recorder)
@@ -277,7 +278,7 @@ def test_all_gradient_norms():
     tensors, meta = reference_module().load(TWIN)
     model = build(meta, "float64")
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(semantic_module, "resize", resize_in_float64)
+    resize_in_float64(monkeypatch)
     step(model, tensors, meta)
     monkeypatch.undo()
     parameters = dict(model.named_parameters())
@@ -285,11 +286,15 @@ def test_all_gradient_norms():
     np.testing.assert_allclose(ours, tensors["gradnorm"], rtol=1e-6)
 
 
-def resize_in_float64(x, size):
-    """semantic_head.resize as two matrix products."""
-    height, width = (int(side) for side in size)
-    rows, columns = linear_weights(x.shape[2], height), linear_weights(x.shape[3], width)
-    return paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True)
+def resize_in_float64(monkeypatch):
+    """Has resize_like done as two matrix products."""
+
+    def resize_like(x, like):
+        rows, columns = (linear_weights(x.shape[i], like.shape[i]) for i in (2, 3))
+        return paddle.matmul(paddle.matmul(rows, x), columns, transpose_y=True)
+
+    for module in (resizing_module, semantic_module):
+        monkeypatch.setattr(module, "resize_like", resize_like)
 
 
 def linear_weights(count: int, wanted: int):
