@@ -116,14 +116,16 @@ def inference_settings(program: Path, precision: str, threads: int):
     settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
     settings.disable_gpu()
     settings.disable_glog_info()
-    settings.set_cpu_math_library_num_threads(threads)
     if _has_convolutions_of_paddle(program):
+        settings.set_cpu_math_library_num_threads(threads)
         settings.enable_mkldnn()
         settings.set_mkldnn_cache_capacity(CACHED_SHAPES)
         for name in WRONG_PASSES:
             settings.delete_pass(name)
     else:
-        # Its threads would go on spinning after each small step, on the processors that ours need.
+        # The threads of these libraries go on spinning after each small step, on the processors
+        # that ours need.
+        settings.set_cpu_math_library_num_threads(1)
         settings.disable_mkldnn()
     if precision == "bf16":
         settings.enable_mkldnn_bfloat16()
