@@ -40,7 +40,8 @@ class Predictor:
         engine: "eager": the network as Python; "inference": exported to Paddle Inference, once,
             and kept for the next time (htc.deploy.cache); "auto": inference on a CPU, eager on a
             GPU.
-        threads: of the CPU, for inference; None: OMP_NUM_THREADS, or the processors at hand.
+        threads: of the CPU, for inference, and those of htc_ops in the whole process; None:
+            OMP_NUM_THREADS, or the processors at hand.
 
     Attributes:
         config: as built. class_names: of each label, or None where nobody knows them.

@@ -122,7 +122,7 @@ class RuntimeConfig:
     output: str = key("output", "runs are written to <output>/<name>")
     device: str = key("auto", "auto: the GPU where there is one", choices=("auto", "cpu", "gpu"))
     seed: int = key(0, "of weights, sampling, order and augmentation", minimum=0)
-    threads: int = key(0, "CPU threads; 0: Paddle's own choice", minimum=0)
+    threads: int = key(0, "CPU threads; 0: the processors at hand", minimum=0)
     processes: int = key(
         1,
         "processes on the CPU that share the training; each has its own data.batch_size pictures"

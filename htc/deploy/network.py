@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
+import htc_ops
 from htc.deploy.errors import ExportError
 from htc.deploy.manifest import AGAIN, read_manifest
 from htc.deploy.processor import computes_bfloat16, default_threads
@@ -30,7 +31,7 @@ WRONG_PASSES = tuple(
 
 
 class ExportedNetwork:
-    """Pictures to detections by an exported program, on the CPU through oneDNN.
+    """Pictures to detections by an exported program, on the CPU.
 
     May be called from several threads: the calls wait for each other. For calls side by side give
     each thread a `clone()`, which shares the weights.
@@ -38,7 +39,8 @@ class ExportedNetwork:
     Args:
         folder: what python -m htc.export wrote.
         precision: "fp32"; "bf16" where the processor computes it; "auto": the faster of these.
-        threads: of the CPU; None: OMP_NUM_THREADS, or the processors at hand.
+        threads: of the CPU, those of htc_ops too, which are one number in the whole process
+            (htc_ops.set_num_threads); None: OMP_NUM_THREADS, or the processors at hand.
         check_files: compare the files with their hashes first.
 
     Attributes:
@@ -67,7 +69,10 @@ class ExportedNetwork:
                 " export it with --precision bf16",
                 folder,
             )
-        threads = default_threads() if threads is None else threads
+        if threads is None:
+            threads = default_threads()
+        else:
+            htc_ops.set_num_threads(threads)
         try:
             program = self.folder / self.manifest.program()
             settings = inference_settings(program, self.precision, threads)
@@ -163,10 +168,6 @@ def choose_precision(precision: str) -> str:
 
 
 def _check_operators(folder: Path, operators: list[str]) -> None:
-    try:
-        import htc_ops  # noqa: F401  (registers its operators)
-    except ImportError as error:
-        raise ExportError(f"{folder} needs the operators of htc_ops: {error}") from None
     missing = [name for name in operators if not is_registered(name)]
     if missing:
         raise ExportError(

@@ -20,7 +20,7 @@ def prepare_threads(runtime: RuntimeConfig) -> None:
     """
     prepare_kernels()
     if runtime.threads:
-        os.environ["OMP_NUM_THREADS"] = str(runtime.threads)
+        os.environ["OMP_NUM_THREADS"] = os.environ["HTC_OPS_NUM_THREADS"] = str(runtime.threads)
     elif "OMP_NUM_THREADS" not in os.environ and "PADDLE_TRAINERS_NUM" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(min(8, len(os.sched_getaffinity(0))))
 

@@ -12,6 +12,7 @@ import pytest
 from small_weights import CLASSES, picture, write_small_weights
 
 import htc
+import htc_ops
 from htc.deploy import ExportError, PredictorPool
 
 SHAPES = [(40, 60), (60, 40), (33, 64), (50, 50)]
@@ -105,6 +106,16 @@ def test_threads_get_their_own_answers(predictor):
                     assert_equal(one, other, 1e-3)
     with pytest.raises(ValueError, match="size: expected 1 or more, got 0"):
         PredictorPool(predictor, 0)
+
+
+def test_threads_are_those_of_the_operators_too(predictor, exported):
+    before = htc_ops.get_num_threads()
+    try:
+        alone = htc.Predictor(exported, threads=1)
+        assert htc_ops.get_num_threads() == 1
+        assert_equal(alone(picture())[0], predictor(picture())[0], 1e-3)
+    finally:
+        htc_ops.set_num_threads(before)
 
 
 def test_a_failed_call_gives_its_predictor_back(predictor):

@@ -13,7 +13,9 @@ AMD = "vendor_id : AuthenticAMD\nflags : fpu sse2 avx avx2 fma\n"
 @pytest.fixture
 def environment(monkeypatch):
     """os.environ without what is set here; whatever a test sets is taken back."""
-    for name in ("MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS", "PADDLE_TRAINERS_NUM"):
+    for name in (
+        "MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS", "HTC_OPS_NUM_THREADS", "PADDLE_TRAINERS_NUM"
+    ):  # fmt: skip
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return monkeypatch
@@ -45,7 +47,7 @@ def test_what_the_user_has_set_is_left_alone(tmp_path, environment):
     prepare_threads(RuntimeConfig())
     assert os.environ["OMP_NUM_THREADS"] == "3"
     prepare_threads(RuntimeConfig(threads=1))
-    assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["HTC_OPS_NUM_THREADS"] == "1"
 
 
 def test_threads_are_those_of_the_machine_unless_a_launcher_started_this(environment):
