@@ -11,6 +11,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__x86_64__)
+#  include <xmmintrin.h>
+#endif
+
 namespace htc {
 namespace {
 
@@ -26,6 +30,26 @@ inline void pause() {
   asm volatile("yield");
 #endif
 }
+
+// How this thread rounds and whether it flushes subnormal numbers to zero. Paddle's executors
+// switch flushing on around a run, and a new thread inherits the mode of the thread that happens to
+// make it, so the workers of a pool must be told: a result may not depend on who computed it.
+#if defined(__x86_64__)
+constexpr unsigned kRaisedFlags = 0x3f;  // what has happened, not how to compute
+unsigned float_mode() { return _mm_getcsr() & ~kRaisedFlags; }
+void set_float_mode(unsigned mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__)
+uint64_t float_mode() {
+  uint64_t mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+int float_mode() { return 0; }
+void set_float_mode(int) {}
+#endif
+using FloatMode = decltype(float_mode());
 
 int initial_threads() {
   if (const char* text = std::getenv("HTC_OPS_NUM_THREADS")) {
@@ -61,6 +85,7 @@ class Pool {
     count_ = count;
     grain_ = grain;
     helpers_ = threads - 1;
+    float_mode_ = float_mode();
     next_.store(0, std::memory_order_relaxed);
     entered_.store(0, std::memory_order_relaxed);
     {
@@ -117,7 +142,10 @@ class Pool {
         if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
         seen = state >> kJobShift;
         const int worker = entered_.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (worker <= helpers_) work(worker);
+        if (worker <= helpers_) {
+          set_float_mode(float_mode_);
+          work(worker);
+        }
         state_.fetch_sub(1, std::memory_order_release);
       }
     }
@@ -136,6 +164,7 @@ class Pool {
   void* context_ = nullptr;
   int64_t count_ = 0, grain_ = 1;
   int helpers_ = 0;
+  FloatMode float_mode_{};
 
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<uint64_t> state_{0};

@@ -2,7 +2,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cfenv>
+#include <limits>
 #include <thread>
+
+#if defined(__x86_64__)
+#  include <xmmintrin.h>
+#endif
 
 #include "htc/parallel.h"
 #include "tests/check.h"
@@ -56,6 +62,54 @@ void workers_have_memory_of_their_own() {
   CHECK(sum == 10000);
 }
 
+// Computed by each of several threads, which wait for one another so that all of them take part:
+// 1 + epsilon / 4, which is above 1 only where sums are rounded up.
+void all_workers_round(int mode, bool above_one) {
+  const int threads = htc::num_threads();
+  std::atomic<int> arrived{0};
+  CHECK(std::fesetround(mode) == 0);
+  htc::parallel_for(threads, 1, [&](int, int64_t, int64_t) {
+    ++arrived;
+    while (arrived < threads) std::this_thread::yield();
+    volatile float one = 1, little = std::numeric_limits<float>::epsilon() / 4;
+    CHECK((one + little > 1) == above_one);
+  });
+  std::fesetround(FE_TONEAREST);
+}
+
+// Workers keep no mode of the thread that made them: whichever it is, the caller's counts.
+void workers_compute_in_the_mode_of_the_caller() {
+  htc::set_num_threads(3);  // one that is new here, and has its maker's mode at first
+  all_workers_round(FE_UPWARD, true);
+  all_workers_round(FE_TONEAREST, false);
+  htc::set_num_threads(4);
+  all_workers_round(FE_TONEAREST, false);
+  all_workers_round(FE_UPWARD, true);
+}
+
+#if defined(__x86_64__)
+void all_workers_flush(bool flush) {
+  const int threads = htc::num_threads();
+  std::atomic<int> arrived{0};
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(flush ? before | 0x8040 : before & ~0x8040u);  // FTZ and DAZ
+  htc::parallel_for(threads, 1, [&](int, int64_t, int64_t) {
+    ++arrived;
+    while (arrived < threads) std::this_thread::yield();
+    volatile float tiny = std::numeric_limits<float>::min(), half = 0.5f;
+    CHECK((tiny * half == 0) == flush);
+  });
+  _mm_setcsr(before);
+}
+
+// As Paddle's executors leave it: the pool is made while they flush, and used when they do not.
+void workers_flush_where_the_caller_does() {
+  htc::set_num_threads(5);
+  all_workers_flush(true);
+  all_workers_flush(false);
+}
+#endif
+
 void works_in_a_forked_child() {
   const pid_t child = fork();
   if (child == 0) {
@@ -74,6 +128,10 @@ int main() {
   many_short_jobs();
   nested_and_concurrent_calls();
   workers_have_memory_of_their_own();
+  workers_compute_in_the_mode_of_the_caller();
+#if defined(__x86_64__)
+  workers_flush_where_the_caller_does();
+#endif
   if (!kThreadSanitizer) works_in_a_forked_child();
   htc::set_num_threads(2);
   covers_every_index_once();

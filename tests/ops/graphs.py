@@ -28,7 +28,7 @@ def assert_same_in_graphs(layer_class, specs, examples, tmp_path):
     layer = paddle.jit.to_static(layer_class(), input_spec=specs, full_graph=True)
     layer.eval()
     paddle.jit.save(layer, path)
-    loaded, predictor = paddle.jit.load(path), _predictor(path)
+    loaded, predictor = paddle.jit.load(path), load_predictor(path)
     for arrays, results in zip(examples, expected, strict=True):
         _assert_equal(loaded(*map(paddle.to_tensor, arrays)), results)
         # Handles go by name, in the order of the specs.
@@ -41,7 +41,8 @@ def assert_same_in_graphs(layer_class, specs, examples, tmp_path):
         _assert_equal(outputs, results)
 
 
-def _predictor(path):
+def load_predictor(path):
+    """Return a predictor of Paddle Inference, oneDNN on, for what `paddle.jit.save` wrote."""
     program = path + (".json" if os.path.exists(path + ".json") else ".pdmodel")
     config = paddle.inference.Config(program, path + ".pdiparams")
     config.disable_gpu()

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 from cases.roi_align import boxes_in_picture
-from graphs import _predictor, assert_same_in_graphs
+from graphs import assert_same_in_graphs, load_predictor
 
 import htc_ops
 from htc_ops import _library
@@ -102,7 +102,7 @@ def saved_detector(folder):
     ]
     compiled = paddle.jit.to_static(layer, input_spec=specs, full_graph=True)
     paddle.jit.save(compiled, str(folder / "saved"))
-    return layer, _predictor(str(folder / "saved"))
+    return layer, load_predictor(str(folder / "saved"))
 
 
 def predict(predictor, arrays):

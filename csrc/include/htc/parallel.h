@@ -24,7 +24,8 @@ void run_chunks(int64_t count, int64_t grain, ChunkFunction function, void* cont
 // Calls fn(worker, begin, end) on disjoint ranges that cover [0, count), each `grain` long but for
 // the last. `worker` is in [0, num_threads()) and no two running calls share one: index scratch
 // memory with it. Which worker gets which range is not fixed, so a result may depend on the range
-// alone. Runs on the calling thread alone when the work is one range, when called inside another
+// alone. Every range is computed in the caller's floating-point mode (rounding, subnormal numbers).
+// Runs on the calling thread alone when the work is one range, when called inside another
 // parallel_for, or while another thread is using the pool. `fn` must not throw.
 template <typename Function>
 inline void parallel_for(int64_t count, int64_t grain, Function&& fn) {
