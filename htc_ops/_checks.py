@@ -103,13 +103,26 @@ def check_cpu_map(name: str, value) -> None:
     check_cpu(name, value)
 
 
-def check_of_filters(name: str, value, filters: int) -> None:
-    """A float32 number a filter of a convolution's weight, or None."""
-    if value is None:
-        return
-    check_tensor(name, value, ("K",), (paddle.float32,))
-    check_length(name, value, filters, "one a filter of weight")
-    check_cpu(name, value)
+def check_convolution(x, weight, bias, scale, kernel: tuple | None = None) -> None:
+    """x [B, C, H, W], weight [K, C, h, w], bias and scale [K] or None: float32 on the CPU.
+
+    Args:
+        kernel: the one (h, w) that is allowed, or None: any with a weight in it.
+    """
+    check_cpu_map("x", x)
+    check_tensor("weight", weight, ("K", "C", "h", "w"), (paddle.float32,))
+    check_cpu("weight", weight)
+    filters, channels, *size = weight.shape
+    if channels != x.shape[1] or tuple(size) != (kernel or tuple(size)) or 0 in size:
+        height, width = kernel or ("h", "w")
+        raise ValueError(
+            f"weight: expected [K, {x.shape[1]}, {height}, {width}], got {list(weight.shape)}"
+        )
+    for name, value in (("bias", bias), ("scale", scale)):
+        if value is not None:
+            check_tensor(name, value, ("K",), (paddle.float32,))
+            check_length(name, value, filters, "one a filter of weight")
+            check_cpu(name, value)
 
 
 def check_flag(name: str, value) -> bool:
@@ -173,10 +186,3 @@ def check_pair(name: str, value, minimum: int = 1) -> tuple[int, int]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name}: expected an integer or (height, width), got {_describe(value)}")
     return check_integer(name, value[0], minimum), check_integer(name, value[1], minimum)
-
-
-def contiguous(value):
-    """The tensor itself, or a copy laid out in row order: the kernels read raw memory."""
-    if value is None or is_symbolic(value) or value.is_contiguous():
-        return value
-    return value.contiguous()

@@ -123,7 +123,8 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
 
     Args:
         op: its registered name.
-        inputs: name -> Tensor, list of Tensors, or None, in the registered order (names too).
+        inputs: name -> Tensor, list of Tensors, or None, in the registered order (names too). Those
+            that are not laid out in row order are copied: the kernels read raw memory.
         attributes: name -> value, in the registered order.
         outputs: name -> dtype (only the old static graph of Paddle 2.6 asks for the dtypes).
 
@@ -131,7 +132,9 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
         The outputs, in order. An output that is a list must be the only one.
     """
     if paddle.in_dynamic_mode():
-        return _as_list(_run_custom_op(op, *inputs.values(), *attributes.values()))
+        return _as_list(
+            _run_custom_op(op, *map(_contiguous, inputs.values()), *attributes.values())
+        )
 
     # The passes that look for gradients ask every operator that they meet, unless told to stop.
     differentiable = core.has_grad_op_maker(op)
@@ -159,6 +162,12 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
     # A program in training starts its search for gradients at what it returns, without asking
     # whether these stop there: it must not meet this operator first.
     return [paddle.assign(result) for result in results.values()]
+
+
+def _contiguous(value):
+    if isinstance(value, list):
+        return [_contiguous(each) for each in value]
+    return value if value is None or value.is_contiguous() else value.contiguous()
 
 
 def _as_list(result) -> list:

@@ -61,10 +61,10 @@ def decode_boxes(
         raise ValueError(f"max_ratio: expected a number above 1, got {max_ratio}")
     image_sizes, boxes_num = _picture_sizes(boxes, image_size, boxes_num)
     inputs = {
-        "Boxes": checks.contiguous(boxes),
-        "Deltas": checks.contiguous(deltas),
-        "ImageSizes": checks.contiguous(image_sizes),
-        "BoxesNum": checks.contiguous(boxes_num),
+        "Boxes": boxes,
+        "Deltas": deltas,
+        "ImageSizes": image_sizes,
+        "BoxesNum": boxes_num,
     }
     attributes = {
         "means": _four("means", means),
@@ -96,7 +96,7 @@ def encode_boxes(boxes, targets, means=_ZEROS, stds=_ONES):
     checks.check_length("targets", targets, boxes.shape[0], "one a box")
     if 0 in (stds := tuple(stds)):
         raise ValueError(f"stds: expected numbers other than 0, got {stds}")
-    inputs = {"Boxes": checks.contiguous(boxes), "Targets": checks.contiguous(targets)}
+    inputs = {"Boxes": boxes, "Targets": targets}
     attributes = {"means": _four("means", means), "stds": _four("stds", stds)}
     with paddle.no_grad():
         return _library.call("htc_encode_boxes", inputs, attributes, {"Deltas": boxes.dtype})[0]

@@ -34,12 +34,8 @@ def conv2d(x, weight, bias=None, scale=None, add=None, stride=1, padding=0, relu
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
-    checks.check_cpu_map("x", x)
-    checks.check_tensor("weight", weight, ("K", "C", "h", "w"), (paddle.float32,))
-    checks.check_cpu("weight", weight)
-    filters, channels, *kernel = weight.shape
-    if channels != x.shape[1] or min(kernel) == 0:
-        raise ValueError(f"weight: expected [K, {x.shape[1]}, h, w], got {list(weight.shape)}")
+    checks.check_convolution(x, weight, bias, scale)
+    filters, _, *kernel = weight.shape
     stride = checks.check_integer("stride", stride, 1)
     padding = checks.check_integer("padding", padding, 0)
     if not isinstance(relu, bool) and relu != "before_add":
@@ -52,18 +48,10 @@ def conv2d(x, weight, bias=None, scale=None, add=None, stride=1, padding=0, relu
                 f" and a padding of {padding}, got {size}"
             )
         out.append(-1 if size < 0 else max(0, (size + 2 * padding - length) // stride + 1))
-    for name, value in (("bias", bias), ("scale", scale)):
-        checks.check_of_filters(name, value, filters)
     if add is not None:
         checks.check_cpu_map("add", add)
         _check_add(add.shape, out)
-    inputs = {
-        "X": checks.contiguous(x),
-        "Weight": checks.contiguous(weight),
-        "Bias": checks.contiguous(bias),
-        "Scale": checks.contiguous(scale),
-        "Add": checks.contiguous(add),
-    }
+    inputs = {"X": x, "Weight": weight, "Bias": bias, "Scale": scale, "Add": add}
     attributes = {
         "stride": stride,
         "padding": padding,

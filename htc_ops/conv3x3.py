@@ -35,20 +35,8 @@ def conv3x3(x, weight, bias=None, scale=None, relu=False):
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
-    checks.check_cpu_map("x", x)
-    checks.check_tensor("weight", weight, ("K", "C", "3", "3"), (paddle.float32,))
-    checks.check_cpu("weight", weight)
-    filters, channels, height, width = weight.shape
-    if (height, width) != (3, 3) or channels != x.shape[1]:
-        raise ValueError(f"weight: expected [K, {x.shape[1]}, 3, 3], got {list(weight.shape)}")
-    for name, value in (("bias", bias), ("scale", scale)):
-        checks.check_of_filters(name, value, filters)
-    inputs = {
-        "X": checks.contiguous(x),
-        "Weight": checks.contiguous(weight),
-        "Bias": checks.contiguous(bias),
-        "Scale": checks.contiguous(scale),
-    }
+    checks.check_convolution(x, weight, bias, scale, (3, 3))
+    inputs = {"X": x, "Weight": weight, "Bias": bias, "Scale": scale}
     attributes = {"relu": checks.check_flag("relu", relu)}
     with paddle.no_grad():
         return _library.call("htc_conv3x3", inputs, attributes, {"Result": paddle.float32})[0]

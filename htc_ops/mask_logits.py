@@ -65,12 +65,12 @@ def mask_logits(features, upsample_weight, upsample_bias, weight, bias, labels):
             wrong = low if low < 0 else high
             raise ValueError(f"labels: expected classes from 0 to {classes - 1}, got {wrong}")
     inputs = {
-        "Features": checks.contiguous(features),
-        "UpsampleWeight": checks.contiguous(upsample_weight),
-        "UpsampleBias": checks.contiguous(upsample_bias),
-        "Weight": checks.contiguous(weight),
-        "Bias": checks.contiguous(bias),
-        "Labels": checks.contiguous(labels),
+        "Features": features,
+        "UpsampleWeight": upsample_weight,
+        "UpsampleBias": upsample_bias,
+        "Weight": weight,
+        "Bias": bias,
+        "Labels": labels,
     }
     with paddle.no_grad():
         return _library.call("htc_mask_logits", inputs, {}, {"Logits": paddle.float32})[0]

@@ -45,9 +45,9 @@ def mask_targets(boxes, gt_masks, gt_index, size, threshold=0.5):
     check_gt_index(gt_index, boxes, gt_masks.shape[0])
     checks.check_same_device("gt_masks", gt_masks, "boxes", boxes)
     inputs = {
-        "Boxes": checks.contiguous(boxes),
-        "GtMasks": checks.contiguous(gt_masks),
-        "GtIndex": checks.contiguous(gt_index),
+        "Boxes": boxes,
+        "GtMasks": gt_masks,
+        "GtIndex": gt_index,
     }
     height, width = check_size(size)
     attributes = {

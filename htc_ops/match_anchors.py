@@ -75,9 +75,9 @@ def match_anchors(
         checks.check_tensor("ignore_boxes", ignore_boxes, ("K", 4), checks.FLOATS)
         checks.check_same("ignore_boxes", ignore_boxes, "anchors", anchors)
     inputs = {
-        "Anchors": checks.contiguous(anchors),
-        "GtBoxes": checks.contiguous(gt_boxes),
-        "IgnoreBoxes": checks.contiguous(ignore_boxes),
+        "Anchors": anchors,
+        "GtBoxes": gt_boxes,
+        "IgnoreBoxes": ignore_boxes,
     }
     attributes = {
         "positive_iou": _library.real(positive),

@@ -65,12 +65,11 @@ def batched_nms(boxes, scores, class_ids, iou_threshold, max_keep=None):
 
 
 def _nms(boxes, scores, class_ids, iou_threshold, max_keep, batched):
-    boxes, scores = check_scored_boxes(boxes, scores)
+    check_scored_boxes(boxes, scores)
     if batched and not _is_id_per_box(class_ids, boxes):
         checks.check_tensor("class_ids", class_ids, ("N",), checks.INTEGERS)
         checks.check_same_device("class_ids", class_ids, "boxes", boxes)
         checks.check_length("class_ids", class_ids, boxes.shape[0], "one a box")
-        class_ids = checks.contiguous(class_ids)
     inputs = {"Boxes": boxes, "Scores": scores, "ClassIds": class_ids}
     attributes = {
         "iou_threshold": _library.real(checks.check_fraction("iou_threshold", iou_threshold)),
@@ -84,7 +83,7 @@ def _nms(boxes, scores, class_ids, iou_threshold, max_keep, batched):
 
 
 def check_scored_boxes(boxes, scores):
-    """Check boxes [N, 4] and scores [N] of one float dtype; return them contiguous."""
+    """Check boxes [N, 4] and scores [N] of one float dtype."""
     if isinstance(boxes, paddle.Tensor) and isinstance(scores, paddle.Tensor):
         shape, dtype = boxes.shape, boxes.dtype
         if (
@@ -93,16 +92,13 @@ def check_scored_boxes(boxes, scores):
             and scores.shape == shape[:1]
             and dtype is scores.dtype
             and dtype in checks.FLOATS
-            and boxes.is_contiguous()
-            and scores.is_contiguous()
             and (not _CUDA or boxes.place.is_gpu_place() == scores.place.is_gpu_place())
         ):
-            return boxes, scores
+            return
     checks.check_tensor("boxes", boxes, ("N", 4), checks.FLOATS)
     checks.check_tensor("scores", scores, ("N",), checks.FLOATS)
     checks.check_same("scores", scores, "boxes", boxes)
     checks.check_length("scores", scores, boxes.shape[0], "one a box")
-    return checks.contiguous(boxes), checks.contiguous(scores)
 
 
 def _is_id_per_box(class_ids, boxes) -> bool:
@@ -111,6 +107,5 @@ def _is_id_per_box(class_ids, boxes) -> bool:
         and isinstance(boxes, paddle.Tensor)
         and class_ids.shape == boxes.shape[:1]
         and class_ids.dtype is paddle.int64
-        and class_ids.is_contiguous()
         and (not _CUDA or boxes.place.is_gpu_place() == class_ids.place.is_gpu_place())
     )

@@ -102,7 +102,7 @@ def _checked(masks, boxes, image_size, threshold) -> tuple[dict, dict]:
     checks.check_same_device("boxes", boxes, "masks", masks)
     checks.check_length("boxes", boxes, masks.shape[0], "one a mask")
     height, width = _image_size(image_size)
-    inputs = {"Masks": checks.contiguous(masks), "Boxes": checks.contiguous(boxes)}
+    inputs = {"Masks": masks, "Boxes": boxes}
     attributes = {
         "height": height,
         "width": width,

@@ -47,11 +47,11 @@ def polygon_mask_targets(boxes, polygons, gt_index, size):
     height, width = check_size(size)
     place = None if checks.is_symbolic(boxes) else boxes.place
     inputs = {
-        "Boxes": checks.contiguous(boxes),
+        "Boxes": boxes,
         "Points": paddle.to_tensor(points, place=place),
         "PartOffsets": paddle.to_tensor(part_offsets, place=place),
         "GtOffsets": paddle.to_tensor(gt_offsets, place=place),
-        "GtIndex": checks.contiguous(gt_index),
+        "GtIndex": gt_index,
     }
     attributes = {"target_height": height, "target_width": width}
     outputs = {"Targets": paddle.float32}

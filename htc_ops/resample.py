@@ -26,7 +26,7 @@ def max_pool_half(x):
     """
     checks.check_cpu_map("x", x)
     with paddle.no_grad():
-        inputs = {"X": checks.contiguous(x)}
+        inputs = {"X": x}
         return _library.call("htc_max_pool_half", inputs, {}, {"Result": paddle.float32})[0]
 
 
@@ -61,6 +61,6 @@ def resize_like(x, like, relu=False, add=False):
             f"like: expected {list(x.shape[:2])} pictures and channels, as x has, to add it,"
             f" got {list(like.shape)}"
         )
-    inputs = {"X": checks.contiguous(x), "Like": checks.contiguous(like)}
+    inputs = {"X": x, "Like": like}
     with paddle.no_grad():
         return _library.call("htc_resize_like", inputs, attributes, {"Result": paddle.float32})[0]

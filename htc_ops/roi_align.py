@@ -168,9 +168,9 @@ def _pool(
             f"sampling_ratio: expected at most {MAX_SAMPLING_RATIO}, got {sampling_ratio}"
         )
     inputs = {
-        "Features": [checks.contiguous(feature) for feature in features],
-        "Boxes": checks.contiguous(boxes.detach()),
-        "BoxesNum": checks.contiguous(boxes_num),
+        "Features": list(features),
+        "Boxes": boxes.detach(),
+        "BoxesNum": boxes_num,
     }
     attributes = {
         "pooled_height": height,

@@ -43,7 +43,7 @@ def soft_nms(boxes, scores, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method
     Raises:
         TypeError, ValueError: an argument that is not as above.
     """
-    boxes, scores = check_scored_boxes(boxes, scores)
+    check_scored_boxes(boxes, scores)
     if not isinstance(method, str) or method not in _METHODS:
         raise ValueError(f"method: expected 'linear' or 'gaussian', got {method!r}")
     if not 0 < checks.check_real("sigma", sigma) < math.inf:

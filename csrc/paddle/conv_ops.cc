@@ -11,25 +11,29 @@ using OptionalDtype = paddle::optional<paddle::DataType>;
 
 namespace {
 
-void check_convolution(const paddle::Tensor& x, const paddle::Tensor& weight, const char* op) {
-  check_input(x, op, "x");
-  check_input(weight, op, "weight");
-  PD_CHECK(x.is_cpu() && weight.is_cpu(), op, ": runs on the CPU alone");
-  PD_CHECK(x.dtype() == paddle::DataType::FLOAT32 && weight.dtype() == x.dtype(), op,
-           ": x and weight must be float32");
+// Checks both and returns what the shapes of the two operators have in common.
+template <typename Shape>
+Shape shape_of(const paddle::Tensor& x, const paddle::Tensor& weight, const char* op) {
+  check_cpu_float32(x, op, "x");
+  check_cpu_float32(weight, op, "weight");
   const auto size = x.shape(), filters = weight.shape();
   PD_CHECK(size.size() == 4, op, ": x must be [B, C, H, W]");
   PD_CHECK(filters.size() == 4 && filters[1] == size[1] && filters[2] > 0 && filters[3] > 0, op,
            ": weight must be [K, C, kernel height, kernel width], C as of x");
+  Shape shape;
+  shape.num_pictures = size[0];
+  shape.channels = size[1];
+  shape.filters = filters[0];
+  shape.height = size[2];
+  shape.width = size[3];
+  return shape;
 }
 
 // A filter's factor or bias; null where there is none.
 const float* of_filters(const Optional& tensor, int64_t filters, const char* op, const char* name) {
   if (!tensor) return nullptr;
-  check_input(*tensor, op, name);
-  PD_CHECK(tensor->is_cpu() && tensor->dtype() == paddle::DataType::FLOAT32 &&
-               tensor->numel() == filters,
-           op, ": ", name, " must be [K] float32 on the CPU");
+  check_cpu_float32(*tensor, op, name);
+  PD_CHECK(tensor->numel() == filters, op, ": ", name, " must be [K]");
   return tensor->data<float>();
 }
 
@@ -45,29 +49,22 @@ std::vector<paddle::Tensor> conv2d(const paddle::Tensor& x, const paddle::Tensor
                                    int64_t stride, int64_t padding, bool relu,
                                    bool relu_before_add) {
   constexpr auto kOp = "conv2d";
-  check_convolution(x, weight, kOp);
-  const auto size = x.shape(), filters = weight.shape();
+  auto shape = shape_of<Conv2dShape>(x, weight, kOp);
   PD_CHECK(stride > 0 && padding >= 0, kOp, ": stride must be positive, padding not negative");
-  Conv2dShape shape;
-  shape.num_pictures = size[0];
-  shape.channels = size[1];
-  shape.filters = filters[0];
-  shape.height = size[2];
-  shape.width = size[3];
-  shape.kernel_height = filters[2];
-  shape.kernel_width = filters[3];
+  shape.kernel_height = weight.shape()[2];
+  shape.kernel_width = weight.shape()[3];
   shape.stride = stride;
   shape.padding = padding;
   shape.relu = relu_before_add ? Relu::kBeforeAdd : relu ? Relu::kLast : Relu::kNone;
-  const std::vector<int64_t> out = {size[0], filters[0], shape.out_height(), shape.out_width()};
+  const std::vector<int64_t> out = {shape.num_pictures, shape.filters, shape.out_height(),
+                                    shape.out_width()};
   Conv2dInputs inputs;
   inputs.x = x.data<float>();
   inputs.weights = weight.data<float>();
-  inputs.bias = of_filters(bias, filters[0], kOp, "bias");
-  inputs.scale = of_filters(scale, filters[0], kOp, "scale");
+  inputs.bias = of_filters(bias, shape.filters, kOp, "bias");
+  inputs.scale = of_filters(scale, shape.filters, kOp, "scale");
   if (add) {
-    check_input(*add, kOp, "add");
-    PD_CHECK(add->is_cpu() && add->dtype() == x.dtype(), kOp, ": add must be float32 on the CPU");
+    check_cpu_float32(*add, kOp, "add");
     shape.half_add = add->shape() != out;
     PD_CHECK(!shape.half_add ||
                  (out[2] % 2 == 0 && out[3] % 2 == 0 &&
@@ -99,20 +96,14 @@ std::vector<paddle::DataType> conv2d_dtype(const paddle::DataType& x, const padd
 std::vector<paddle::Tensor> conv3x3(const paddle::Tensor& x, const paddle::Tensor& weight,
                                     const Optional& bias, const Optional& scale, bool relu) {
   constexpr auto kOp = "conv3x3";
-  check_convolution(x, weight, kOp);
-  const auto size = x.shape(), filters = weight.shape();
-  PD_CHECK(filters[2] == 3 && filters[3] == 3, kOp, ": weight must be [K, C, 3, 3]");
-  Conv3x3Shape shape;
-  shape.num_pictures = size[0];
-  shape.channels = size[1];
-  shape.filters = filters[0];
-  shape.height = size[2];
-  shape.width = size[3];
+  auto shape = shape_of<Conv3x3Shape>(x, weight, kOp);
+  PD_CHECK(weight.shape()[2] == 3 && weight.shape()[3] == 3, kOp, ": weight must be [K, C, 3, 3]");
   shape.relu = relu;
-  auto result = new_tensor({size[0], filters[0], size[2], size[3]}, x.dtype(), x.place());
+  auto result = new_tensor({shape.num_pictures, shape.filters, shape.height, shape.width},
+                           x.dtype(), x.place());
   PD_CHECK(cpu::conv3x3(x.data<float>(), weight.data<float>(),
-                        of_filters(scale, filters[0], kOp, "scale"),
-                        of_filters(bias, filters[0], kOp, "bias"), shape, result.data<float>()),
+                        of_filters(scale, shape.filters, kOp, "scale"),
+                        of_filters(bias, shape.filters, kOp, "bias"), shape, result.data<float>()),
            kOp, ": there is not enough memory");
   return {result};
 }

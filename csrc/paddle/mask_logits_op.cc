@@ -9,17 +9,11 @@ std::vector<paddle::Tensor> mask_logits(const paddle::Tensor& features,
                                         const paddle::Tensor& weight, const paddle::Tensor& bias,
                                         const paddle::Tensor& labels) {
   constexpr auto kOp = "mask_logits";
-  const std::pair<const paddle::Tensor*, const char*> tensors[] = {
-      {&features, "features"},
-      {&upsample_weight, "upsample_weight"},
-      {&upsample_bias, "upsample_bias"},
-      {&weight, "weight"},
-      {&bias, "bias"}};
-  for (const auto& [tensor, name] : tensors) {
-    check_input(*tensor, kOp, name);
-    PD_CHECK(tensor->is_cpu() && tensor->dtype() == paddle::DataType::FLOAT32, kOp, ": ", name,
-             " must be float32 on the CPU");
-  }
+  check_cpu_float32(features, kOp, "features");
+  check_cpu_float32(upsample_weight, kOp, "upsample_weight");
+  check_cpu_float32(upsample_bias, kOp, "upsample_bias");
+  check_cpu_float32(weight, kOp, "weight");
+  check_cpu_float32(bias, kOp, "bias");
   check_input(labels, kOp, "labels");
   const auto size = features.shape(), up = upsample_weight.shape(), last = weight.shape();
   PD_CHECK(size.size() == 4, kOp, ": features must be [R, C, H, W]");

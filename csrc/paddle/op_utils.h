@@ -34,6 +34,13 @@ inline void check_input(const paddle::Tensor& tensor, const char* op, const char
 #endif
 }
 
+// For the operators that have a CPU kernel for float32 alone.
+inline void check_cpu_float32(const paddle::Tensor& tensor, const char* op, const char* argument) {
+  check_input(tensor, op, argument);
+  PD_CHECK(tensor.is_cpu() && tensor.dtype() == paddle::DataType::FLOAT32, op, ": ", argument,
+           " must be float32 on the CPU");
+}
+
 // A real-valued attribute. Paddle's `float` attributes would round 0.7 to float32, and a threshold
 // must mean the same for float64 boxes; so they travel as decimal text (_library.real in Python).
 inline double real(const std::string& text) {

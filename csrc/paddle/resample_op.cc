@@ -6,9 +6,7 @@ namespace htc::binding {
 namespace {
 
 void check_map(const paddle::Tensor& tensor, const char* op, const char* name) {
-  check_input(tensor, op, name);
-  PD_CHECK(tensor.is_cpu() && tensor.dtype() == paddle::DataType::FLOAT32, op, ": ", name,
-           " must be float32 on the CPU");
+  check_cpu_float32(tensor, op, name);
   PD_CHECK(tensor.shape().size() == 4, op, ": ", name, " must be [B, C, H, W]");
 }
 

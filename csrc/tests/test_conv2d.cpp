@@ -1,7 +1,7 @@
 #include "htc/ops/conv2d.h"
-#include "htc/parallel.h"
 #include "tests/check.h"
 #include "tests/ramp.h"
+#include "tests/threads.h"
 
 namespace {
 
@@ -102,14 +102,7 @@ void any_shape_is_the_sum() {
 
 void threads_change_nothing() {
   const Case one = make(3, 270, 10, 21, 34, 1, 1, 0, 1, htc::Relu::kLast);
-  const int before = htc::num_threads();
-  htc::set_num_threads(1);
-  const Values alone = one.run();
-  for (const int count : {2, 3, 7}) {
-    htc::set_num_threads(count);
-    CHECK(one.run() == alone);
-  }
-  htc::set_num_threads(before);
+  check_threads_change_nothing([&] { return one.run(); });
 }
 
 void nothing_to_do() {

@@ -1,7 +1,7 @@
 #include "htc/ops/conv3x3.h"
-#include "htc/parallel.h"
 #include "tests/check.h"
 #include "tests/ramp.h"
+#include "tests/threads.h"
 
 namespace {
 
@@ -83,14 +83,7 @@ void any_shape_is_the_sum() {
 
 void threads_change_nothing() {
   const Values x = ramp(3 * 6 * 21 * 34), weights = ramp(8 * 6 * 9);
-  const int before = htc::num_threads();
-  htc::set_num_threads(1);
-  const Values alone = convolve(x, weights, {}, 3, 6, 8, 21, 34, false);
-  for (const int count : {2, 3, 7}) {
-    htc::set_num_threads(count);
-    CHECK(convolve(x, weights, {}, 3, 6, 8, 21, 34, false) == alone);
-  }
-  htc::set_num_threads(before);
+  check_threads_change_nothing([&] { return convolve(x, weights, {}, 3, 6, 8, 21, 34, false); });
 }
 
 void nothing_to_do() {

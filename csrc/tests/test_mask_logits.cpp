@@ -1,7 +1,7 @@
 #include "htc/ops/mask_logits.h"
-#include "htc/parallel.h"
 #include "tests/check.h"
 #include "tests/ramp.h"
+#include "tests/threads.h"
 
 namespace {
 
@@ -65,14 +65,7 @@ void any_shape_is_the_sum() {
 
 void threads_change_nothing() {
   const Case one(9, 12, 5, 6, 14, 14);
-  const int before = htc::num_threads();
-  htc::set_num_threads(1);
-  const Values alone = one.run();
-  for (const int count : {2, 5}) {
-    htc::set_num_threads(count);
-    CHECK(one.run() == alone);
-  }
-  htc::set_num_threads(before);
+  check_threads_change_nothing([&] { return one.run(); });
 }
 
 void nothing_to_do() {

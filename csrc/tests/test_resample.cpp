@@ -1,7 +1,7 @@
 #include "htc/ops/resample.h"
-#include "htc/parallel.h"
 #include "tests/check.h"
 #include "tests/ramp.h"
+#include "tests/threads.h"
 
 namespace {
 
@@ -52,14 +52,7 @@ void resizing_then_relu_then_addition() {
 
 void threads_change_nothing() {
   const Values x = ramp(7 * 11 * 13);
-  const int before = htc::num_threads();
-  htc::set_num_threads(1);
-  const Values alone = resize(x, {}, {7, 11, 13, 30, 29, true});
-  for (const int count : {2, 5}) {
-    htc::set_num_threads(count);
-    CHECK(resize(x, {}, {7, 11, 13, 30, 29, true}) == alone);
-  }
-  htc::set_num_threads(before);
+  check_threads_change_nothing([&] { return resize(x, {}, {7, 11, 13, 30, 29, true}); });
 }
 
 }  // namespace

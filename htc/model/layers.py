@@ -55,8 +55,8 @@ class _Conv2D(nn.Conv2D):
             relu: whether negative results become 0: True: after the addition; "before_add".
             add: a map that is added to the result, of its size; or None.
         """
-        if self._has_own():
-            return self._own(x, self.bias, None, relu, add)
+        if self.has_own():
+            return self.own(x, self.bias, None, relu, add)
         if self.bias is None or not _adds_slowly(x):
             y = super().forward(x)
         else:
@@ -66,21 +66,16 @@ class _Conv2D(nn.Conv2D):
 
     def plus_upsampled(self, x, coarser):
         """forward(x) + each pixel of `coarser` [B, K, H' / 2, W' / 2] four times."""
-        if self._has_own():
-            return self._own(x, self.bias, None, False, coarser)
+        if self.has_own():
+            return self.own(x, self.bias, None, False, coarser)
         return self(x) + upsample2x(coarser)
 
-    def normalised(self, x, norm, relu=False, add=None):
-        """forward(x) with a batch norm in eval mode behind the convolution."""
-        if not self._has_own():
-            return _finish(norm(self(x)), relu, add)
-        scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
-        return self._own(x, norm.bias - norm._mean * scale, scale, relu, add)
-
-    def _has_own(self) -> bool:
+    def has_own(self) -> bool:
+        """Whether this one is to be computed by an operator of htc_ops."""
         return in_own_kernels() and self._groups == 1
 
-    def _own(self, x, bias, scale, relu, add):
+    def own(self, x, bias, scale, relu, add):
+        """forward by htc_ops: the sums * scale + bias, + add; bias and scale [K] or None."""
         (stride, _), padding = self._stride, self._padding
         filters, channels, *kernel = self.weight.shape
         # With fewer channels transforming costs more than it saves.
@@ -92,8 +87,9 @@ class _Conv2D(nn.Conv2D):
 
 def conv_norm(x, conv, norm, relu: bool = False, add=None):
     """A convolution, its batch norm, then `add`, then ReLU, the last two where asked for."""
-    if isinstance(conv, _Conv2D) and in_own_kernels():
-        return conv.normalised(x, norm, relu, add)
+    if isinstance(conv, _Conv2D) and conv.has_own():
+        scale = norm.weight / paddle.sqrt(norm._variance + norm._epsilon)
+        return conv.own(x, norm.bias - norm._mean * scale, scale, relu, add)
     return _finish(norm(conv(x)), relu, add)
 
 

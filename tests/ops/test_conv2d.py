@@ -8,6 +8,7 @@ from graphs import assert_same_in_graphs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from targets import TARGETS, results_on
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import conv2d as oracle
@@ -143,16 +144,7 @@ def test_views_are_read_in_their_own_order():
 def test_the_number_of_threads_changes_nothing():
     x, weight, bias, scale = arrays((3, 300, 21, 25), 21, (1, 1))
     add, _ = added(x, weight, 1, 0, 1)
-    before = htc_ops.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2, 3, 5):
-            htc_ops.set_num_threads(count)
-            results.append(convolve(x, weight, bias, scale, add, relu=True))
-    finally:
-        htc_ops.set_num_threads(before)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+    assert_threads_change_nothing(lambda: convolve(x, weight, bias, scale, add, relu=True))
 
 
 SCRIPT = """

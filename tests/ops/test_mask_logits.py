@@ -8,6 +8,7 @@ from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import TARGETS, results_on
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import conv2d as oracle
@@ -73,13 +74,7 @@ def test_rois_do_not_mix_and_threads_change_nothing():
     for roi in range(9):
         alone = logits(values[0][roi : roi + 1], *values[1:-1], values[-1][roi : roi + 1])
         np.testing.assert_array_equal(alone[0], whole[roi])
-    before = htc_ops.get_num_threads()
-    try:
-        for count in (1, 3):
-            htc_ops.set_num_threads(count)
-            np.testing.assert_array_equal(logits(*values), whole)
-    finally:
-        htc_ops.set_num_threads(before)
+    assert_threads_change_nothing(lambda: logits(*values))
 
 
 SCRIPT = """

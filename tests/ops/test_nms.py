@@ -9,6 +9,7 @@ from cases import nms as cases
 from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops import _library
@@ -269,16 +270,7 @@ def test_the_result_has_no_gradient():
 
 def test_the_number_of_threads_changes_nothing():
     boxes, scores, class_ids = cases.detections(30_000, 3)
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in range(1, 6):
-            htc_ops.set_num_threads(count)
-            results.append(run_batched(boxes, scores, class_ids, 0.6))
-    finally:
-        htc_ops.set_num_threads(threads)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+    assert_threads_change_nothing(lambda: run_batched(boxes, scores, class_ids, 0.6))
 
 
 TARGET_SCRIPT = """

@@ -8,6 +8,7 @@ from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import assert_same_on_every_target
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import paste_masks as oracle
@@ -212,18 +213,14 @@ def test_views_are_read_in_their_own_order(packed):
 def test_the_number_of_threads_changes_nothing():
     # Several bands of rows a mask, in bits too.
     masks, boxes = cases.detections(9, (1100, 1500), seed=1)
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in range(1, 6):
-            htc_ops.set_num_threads(count)
-            results.append(run(masks, boxes, (1100, 1500)))
-            bits = htc_ops.paste_masks(tensor(masks), tensor(boxes), (1100, 1500), packed=True)
-            np.testing.assert_array_equal(bits.numpy(), np.packbits(results[-1], axis=-1))
-    finally:
-        htc_ops.set_num_threads(threads)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+
+    def in_bytes_and_bits():
+        whole = run(masks, boxes, (1100, 1500))
+        bits = htc_ops.paste_masks(tensor(masks), tensor(boxes), (1100, 1500), packed=True)
+        np.testing.assert_array_equal(bits.numpy(), np.packbits(whole, axis=-1))
+        return whole
+
+    assert_threads_change_nothing(in_bytes_and_bits)
 
 
 def test_every_instruction_set_gives_the_same_bits(tmp_path):

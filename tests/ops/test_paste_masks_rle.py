@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 from targets import assert_same_on_every_target
 from test_paste_masks import WRONG_ARGUMENTS, B, M
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import paste_masks as oracle
@@ -158,15 +159,7 @@ def test_views_and_the_channel_axis():
 
 def test_the_number_of_threads_changes_nothing():
     masks, boxes = map(tensor, cases.detections(60))
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in range(1, 6):
-            htc_ops.set_num_threads(count)
-            results.append(htc_ops.paste_masks_rle(masks, boxes, (800, 1333)))
-    finally:
-        htc_ops.set_num_threads(threads)
-    assert all(result == results[0] for result in results[1:])
+    assert_threads_change_nothing(lambda: htc_ops.paste_masks_rle(masks, boxes, (800, 1333)))
 
 
 def test_a_thousand_detections_on_a_hundred_megapixels():

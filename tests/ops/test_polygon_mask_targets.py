@@ -7,6 +7,7 @@ from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import assert_same_on_every_target
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import polygon_mask_targets as oracle
@@ -200,16 +201,7 @@ def test_parts_of_any_kind_int32_indices_and_views():
 
 def test_the_number_of_threads_changes_nothing():
     boxes, polygons, gt_index = positive_polygons(100, 7)
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in range(1, 6):
-            htc_ops.set_num_threads(count)
-            results.append(run(boxes, polygons, gt_index, 28))
-    finally:
-        htc_ops.set_num_threads(threads)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+    assert_threads_change_nothing(lambda: run(boxes, polygons, gt_index, 28))
 
 
 def test_every_instruction_set_gives_the_same_bits(tmp_path):

@@ -18,6 +18,7 @@ from cases.roi_align import (
     boxes_in_picture,
     feature_pyramid,
 )
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops.reference import roi_align as oracle
@@ -346,25 +347,15 @@ def test_views_are_read_in_their_own_order():
 def test_the_number_of_threads_changes_nothing(dtype):
     boxes = boxes_in_picture(300, (128, 160), 4, 150)
     features = feature_pyramid((128, 160), channels=11, pictures=2)
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in (1, 2, 3, 4, 5, 2):
-            htc_ops.set_num_threads(count)
-            results.append(
-                gradient(
-                    lambda *features: htc_ops.multilevel_roi_align(
-                        list(features), tensor(boxes), tensor([100, 200], "int32"), 7, STRIDES
-                    ),
-                    [tensor(f).astype(dtype) for f in features],
-                )
-            )
-    finally:
-        htc_ops.set_num_threads(threads)
-    for pooled, _, received in results[1:]:
-        np.testing.assert_array_equal(pooled, results[0][0])
-        for actual, first in zip(received, results[0][2], strict=True):
-            np.testing.assert_array_equal(actual, first)
+    counts = tensor([100, 200], "int32")
+    assert_threads_change_nothing(
+        lambda: gradient(
+            lambda *features: htc_ops.multilevel_roi_align(
+                list(features), tensor(boxes), counts, 7, STRIDES
+            ),
+            [tensor(f).astype(dtype) for f in features],
+        )
+    )
 
 
 def test_many_boxes_take_several_runs_of_tables():

@@ -9,6 +9,7 @@ from cases import nms as cases
 from graphs import assert_same_in_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threads import assert_threads_change_nothing
 
 import htc_ops
 from htc_ops import _library
@@ -155,17 +156,7 @@ def test_views_are_read_in_their_own_order():
 
 def test_the_number_of_threads_changes_nothing():
     boxes, scores = cases.proposals(20_000)
-    threads = htc_ops.get_num_threads()
-    results = []
-    try:
-        for count in range(1, 6):
-            htc_ops.set_num_threads(count)
-            results.append(run(boxes, scores))
-    finally:
-        htc_ops.set_num_threads(threads)
-    for result in results[1:]:
-        np.testing.assert_array_equal(result[0], results[0][0])
-        np.testing.assert_array_equal(result[1], results[0][1])
+    assert_threads_change_nothing(lambda: run(boxes, scores))
 
 
 TARGET_SCRIPT = """
