@@ -295,24 +295,34 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
         const int64_t count = std::min(kDepth, plan.terms - first);
         const bool last = first + count == plan.terms;
         gather_block(plan, inputs.x, first, count, block);
-        int64_t piece = 0;
-        for (int64_t g = 0; g < block.groups; ++g) {
+        int64_t pieces[kMostGroups];  // in which each group begins
+        for (int64_t g = 0, piece = 0; g < block.groups; ++g) {
           while (block.pieces[piece].place + block.pieces[piece].count <= g * kGroup) ++piece;
-          const float* pixels_of_group = block.inputs + g * kDepth * kGroup;
+          pieces[g] = piece;
+        }
+        // As many groups side by side as stay in the first-level cache while all filters pass by:
+        // the more pixels of a filter are written at once, the better.
+        const int64_t abreast = kDepth / std::max<int64_t>(count, 1);
+        for (int64_t begin_group = 0; begin_group < block.groups; begin_group += abreast) {
+          const int64_t end_group = std::min(begin_group + abreast, block.groups);
           for (int64_t q = 0; q < plan.quads; ++q) {
-            float* kept = block.sums + (g * plan.quads + q) * kQuad * kGroup;
             const int64_t filters = std::min<int64_t>(kQuad, shape.filters - q * kQuad);
-            if (last) finish.prefetch(q * kQuad, filters, g, piece);
-            Sums sums{};
-            if (first > 0) sums = load_sums(kept);
-            multiply_add(reordered + first * plan.quads * kQuad + q * count * kQuad,
-                         pixels_of_group, count, sums);
-            if (!last) {
-              store_sums(kept, sums);
-              continue;
+            for (int64_t g = begin_group; last && g < end_group; ++g) {
+              finish.prefetch(q * kQuad, filters, g, pieces[g]);
             }
-            for (int64_t k = 0; k < filters; ++k) {
-              finish.filter(sums.v[k], q * kQuad + k, g, piece);
+            for (int64_t g = begin_group; g < end_group; ++g) {
+              float* kept = block.sums + (g * plan.quads + q) * kQuad * kGroup;
+              Sums sums{};
+              if (first > 0) sums = load_sums(kept);
+              multiply_add(reordered + first * plan.quads * kQuad + q * count * kQuad,
+                           block.inputs + g * kDepth * kGroup, count, sums);
+              if (!last) {
+                store_sums(kept, sums);
+                continue;
+              }
+              for (int64_t k = 0; k < filters; ++k) {
+                finish.filter(sums.v[k], q * kQuad + k, g, pieces[g]);
+              }
             }
           }
         }

@@ -20,6 +20,13 @@ namespace htc::cpu::HTC_TARGET {
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 constexpr int64_t kMostGroups = 4;  // of one piece of work
 constexpr int64_t kLine = 16;       // numbers of a cache line
+// A vector of tiles lies in one row of tiles; or in small pictures, like those of RoIs, in several
+// rows of kStrip tiles each ("stacked"): half of its lanes would stay empty otherwise.
+constexpr int kStrip = 4, kStrips = kLanes<float> / kStrip;
+constexpr int64_t kStripWidth = kStrip * kTile;        // pixels
+constexpr int64_t kStackedRow = (kStrip + 2) * kTile;  // pixels of a row of padded pixels
+constexpr int64_t kStackedRows = kStrips * kTile + 2;
+constexpr int64_t kMostStackedRows = 16;  // of tiles: their pixels stay in the first-level cache
 // Numbers between the matrices of a block. A channel is written to all points and groups, a filter
 // read from all points: at distances of whole kilobytes they would lie in a few sets of each cache.
 constexpr int64_t kSkew = 32;
@@ -30,13 +37,14 @@ using V = Vec<float>;
 
 // Where the numbers of one piece of work lie.
 struct Block {
-  float* padded;   // [kPatch, row]: rows of the picture with zeros around
+  float* padded;   // [kPatch, row]: rows of the picture with zeros around; stacked: for each place
+                   // of a vector in a picture [kStackedRows, kStackedRow]
   float* patches;  // [kPoints, tiles + lanes]: of one channel
   float* inputs;   // [kPoints, groups, C, kGroup], kSkew between groups
   float* outputs;  // [kPoints, K, tiles], kSkew between points
 };
 
-// A run of neighbouring tiles of one row of tiles.
+// A run of neighbouring tiles of one row of tiles; stacked: a vector, from the row on.
 struct Run {
   int64_t picture, row, column, count;
   int64_t first;  // place of the first in the block
@@ -122,48 +130,76 @@ inline void pad_run(const float* plane, const Conv3x3Shape& shape, const Run& ru
   }
 }
 
+// The same where vectors are stacked. What is zero stays so from one channel to the next.
+inline void pad_stack(const float* plane, const Conv3x3Shape& shape, const Run& run,
+                      float* padded) {
+  const int64_t top = run.row * kTile - 1;  // row of the first padded one
+  const int64_t begin = std::max<int64_t>(top, 0);
+  const int64_t end = std::min(top + kStackedRows, shape.height);
+  constexpr int64_t kHalf = kStripWidth / 2;  // the width is above that, and at most twice that
+  const int64_t second = shape.width - kHalf;
+  for (int64_t y = begin; y < end; ++y) {
+    const float* source = plane + y * shape.width;
+    float* target = padded + (y - top) * kStackedRow + 1;
+    __builtin_memcpy(target, source, kHalf * sizeof(float));
+    __builtin_memcpy(target + second, source + second, kHalf * sizeof(float));
+  }
+}
+
+// The pixels that a vector of tiles sees, from pixel `p` of rows of `row` pixels, to its 36
+// numbers.
+template <bool kStacked>
+HTC_INLINE void transform_vector(const float* p, int64_t row, float* target, int64_t stride) {
+  const int64_t lanes = kLanes<float>;
+  V half[kPatch][kPatch];
+  for (int r = 0; r < kPatch; ++r, p += row) {
+    const auto place = [&](int64_t i) {  // of a pixel of the row that the lanes' tiles make up
+      return kStacked ? i / kStripWidth * kTile * row + i % kStripWidth : i;
+    };
+    const auto quarter = [&](int64_t i, int first, V* even, V* odd) {
+      const V a = load(p + place(i) + first), b = load(p + place(i + lanes) + first);
+      *even = even_lanes<float>(a, b);
+      *odd = odd_lanes<float>(a, b);
+    };
+    V e0, e1, o0, o1, d[kPatch];
+    quarter(0, 0, &e0, &o0);
+    quarter(2 * lanes, 0, &e1, &o1);
+    d[0] = even_lanes<float>(e0, e1);
+    d[2] = odd_lanes<float>(e0, e1);
+    d[1] = even_lanes<float>(o0, o1);
+    d[3] = odd_lanes<float>(o0, o1);
+    quarter(0, kTile, &e0, &o0);
+    quarter(2 * lanes, kTile, &e1, &o1);
+    d[4] = even_lanes<float>(e0, e1);
+    d[5] = even_lanes<float>(o0, o1);
+    transform_patch(d, half[r]);
+  }
+  for (int j = 0; j < kPatch; ++j) {
+    V d[kPatch], t[kPatch];
+    for (int r = 0; r < kPatch; ++r) d[r] = half[r][j];
+    transform_patch(d, t);
+    for (int i = 0; i < kPatch; ++i) store(target + (i * kPatch + j) * stride, t[i]);
+  }
+}
+
 // One channel of a run of tiles, padded: patches[point, first ..]. `next`: the plane that is wanted
 // then, whose pixels are fetched meanwhile, a few at a time; or null.
 inline void transform_run(const Conv3x3Shape& shape, const Run& run, int64_t tiles,
                           const float* next, const Block& block) {
   const int64_t lanes = kLanes<float>, size = row_size(run);
   for (int64_t g = 0; g * lanes < run.count; ++g) {
-    V half[kPatch][kPatch];
-    for (int r = 0; r < kPatch; ++r) {
-      const float* p = block.padded + r * size + g * lanes * kTile;
-      const auto quarter = [&](int first, V* even, V* odd) {
-        const V a = load(p + first), b = load(p + first + lanes);
-        *even = even_lanes<float>(a, b);
-        *odd = odd_lanes<float>(a, b);
-      };
-      V e0, e1, o0, o1, d[kPatch];
-      quarter(0, &e0, &o0);
-      quarter(2 * lanes, &e1, &o1);
-      d[0] = even_lanes<float>(e0, e1);
-      d[2] = odd_lanes<float>(e0, e1);
-      d[1] = even_lanes<float>(o0, o1);
-      d[3] = odd_lanes<float>(o0, o1);
-      quarter(kTile, &e0, &o0);
-      quarter(kTile + 2 * lanes, &e1, &o1);
-      d[4] = even_lanes<float>(e0, e1);
-      d[5] = even_lanes<float>(o0, o1);
-      transform_patch(d, half[r]);
-      if (next == nullptr) continue;
-      const int64_t y = std::clamp<int64_t>(run.row * kTile - 1 + r, 0, shape.height - 1);
+    if (next != nullptr) {
       const int64_t column = (run.column + g * lanes) * kTile;
       const int64_t end = std::min(column + lanes * kTile, shape.width);
-      for (int64_t i = column; i < end; i += kLine) {
-        __builtin_prefetch(next + y * shape.width + i, 0, 3);
+      for (int r = 0; r < kPatch; ++r) {
+        const int64_t y = std::clamp<int64_t>(run.row * kTile - 1 + r, 0, shape.height - 1);
+        for (int64_t i = column; i < end; i += kLine) {
+          __builtin_prefetch(next + y * shape.width + i, 0, 3);
+        }
       }
     }
-    float* target = block.patches + run.first + g * lanes;
-    const int64_t stride = tiles + lanes;
-    for (int j = 0; j < kPatch; ++j) {
-      V d[kPatch], t[kPatch];
-      for (int r = 0; r < kPatch; ++r) d[r] = half[r][j];
-      transform_patch(d, t);
-      for (int i = 0; i < kPatch; ++i) store(target + (i * kPatch + j) * stride, t[i]);
-    }
+    transform_vector<false>(block.padded + g * lanes * kTile, size,
+                            block.patches + run.first + g * lanes, tiles + lanes);
   }
 }
 
@@ -174,44 +210,62 @@ struct Target {
   bool streamed;
 };
 
-// One filter of a run of tiles, to pixels: times `scale`, plus `bias`.
-inline void untransform_run(const float* outputs, int64_t point_stride, float scale, float bias,
-                            bool relu, const Run& run, const Target& target) {
+// The first `count` lanes, fewer than there are.
+HTC_INLINE void store_some(float* target, V value, int64_t count) {
+  float all[kLanes<float>];
+  store(all, value);
+  const float* source = all;
+  for (int64_t part = kLanes<float> / 2; part > 0;
+       part /= 2) {  // of a size that is known each time
+    if ((count & part) == 0) continue;
+    __builtin_memcpy(target, source, static_cast<size_t>(part) * sizeof(float));
+    target += part;
+    source += part;
+  }
+}
+
+// One filter of a vector of tiles, of which the first are at `source`, to pixels: times `scale`,
+// plus `bias`.
+template <bool kStacked>
+HTC_INLINE void untransform_vector(const float* source, int64_t point_stride, float scale,
+                                   float bias, bool relu, const Target& target) {
   const int64_t lanes = kLanes<float>;
   constexpr int kHalf = kLanes<float> / 2;
-  for (int64_t g = 0; g * lanes < run.count; ++g) {
-    const float* source = outputs + run.first + g * lanes;
-    V half[kTile][kPatch];
-    for (int j = 0; j < kPatch; ++j) {
-      V m[kPatch], y[kTile];
-      for (int i = 0; i < kPatch; ++i) m[i] = load(source + (i * kPatch + j) * point_stride);
-      transform_tile(m, y);
-      for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
+  V half[kTile][kPatch];
+  for (int j = 0; j < kPatch; ++j) {
+    V m[kPatch], y[kTile];
+    for (int i = 0; i < kPatch; ++i) m[i] = load(source + (i * kPatch + j) * point_stride);
+    transform_tile(m, y);
+    for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
+  }
+  for (int64_t i = 0; i < std::min<int64_t>(target.rows, kTile); ++i) {
+    V y[kTile];
+    transform_tile(half[i], y);
+    for (V& each : y) {
+      each = fma(each, broadcast(scale), broadcast(bias));
+      if (relu) each = max_or(each, V{});
     }
-    const int64_t x = g * lanes * kTile;
-    const int64_t columns = std::min(lanes * kTile, target.columns - x);
-    for (int64_t i = 0; i < target.rows; ++i) {
-      V y[kTile];
-      transform_tile(half[i], y);
-      for (V& each : y) {
-        each = fma(each, broadcast(scale), broadcast(bias));
-        if (relu) each = max_or(each, V{});
-      }
-      const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
-      const V even_high = zip_lanes<float, kHalf>(y[0], y[2]);
-      const V odd_high = zip_lanes<float, kHalf>(y[1], y[3]);
-      const V pixels[kTile] = {
-          zip_lanes<float, 0>(even_low, odd_low), zip_lanes<float, kHalf>(even_low, odd_low),
-          zip_lanes<float, 0>(even_high, odd_high), zip_lanes<float, kHalf>(even_high, odd_high)};
-      float* row = target.pixels + i * target.stride + x;
-      if (columns < lanes * kTile) {
-        float all[kTile * kLanes<float>];
-        for (int v = 0; v < kTile; ++v) store(all + v * lanes, pixels[v]);
-        std::memcpy(row, all, static_cast<size_t>(columns) * sizeof(float));
-      } else if (target.streamed && reinterpret_cast<uintptr_t>(row) % 64 == 0) {
-        for (int v = 0; v < kTile; ++v) stream(row + v * lanes, pixels[v]);
-      } else {
-        for (int v = 0; v < kTile; ++v) store(row + v * lanes, pixels[v]);
+    const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
+    const V even_high = zip_lanes<float, kHalf>(y[0], y[2]);
+    const V odd_high = zip_lanes<float, kHalf>(y[1], y[3]);
+    const V pixels[kTile] = {
+        zip_lanes<float, 0>(even_low, odd_low), zip_lanes<float, kHalf>(even_low, odd_low),
+        zip_lanes<float, 0>(even_high, odd_high), zip_lanes<float, kHalf>(even_high, odd_high)};
+    float* row = target.pixels + i * target.stride;
+    if (!kStacked && target.streamed && target.columns >= lanes * kTile &&
+        reinterpret_cast<uintptr_t>(row) % 64 == 0) {
+      for (int v = 0; v < kTile; ++v) stream(row + v * lanes, pixels[v]);
+      continue;
+    }
+    for (int v = 0; v < kTile; ++v) {
+      const int64_t strip = kStacked ? v * lanes / kStripWidth : 0;
+      const int64_t column = v * lanes - strip * kStripWidth, count = target.columns - column;
+      if (i + strip * kTile >= target.rows) break;
+      float* to = row + strip * kTile * target.stride + column;
+      if (count >= lanes) {
+        store(to, pixels[v]);
+      } else if (count > 0) {
+        store_some(to, pixels[v], count);
       }
     }
   }
@@ -231,7 +285,12 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
   const int64_t groups = blocks.most_groups(), tiles = groups * kGroup;
 
   const int64_t lanes = kLanes<float>;
-  const int64_t padded_size = kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
+  // In stacks where each picture is so many whole vectors.
+  const bool stacked = kStrips > 1 && tile_columns == kStrip && tile_rows % kStrips == 0 &&
+                       tile_rows <= kMostStackedRows;
+  const int64_t padded_size = stacked
+                                  ? tile_rows / kStrips * kStackedRows * kStackedRow
+                                  : kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
   const int64_t patches_size = kPoints * (tiles + lanes);
   const int64_t group_stride = channels * kGroup + kSkew;
   const int64_t inputs_size = kPoints * groups * group_stride;
@@ -265,17 +324,25 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     const int64_t first = blocks.first(item), last = blocks.first(item + 1);
     for (int64_t t = first; t < last;) {
       const int64_t row = t / tile_columns, column = t % tile_columns;
-      const int64_t count = std::min(tile_columns - column, last - t);
+      const int64_t count = stacked ? lanes : std::min(tile_columns - column, last - t);
       runs[num_runs++] = {row / tile_rows, row % tile_rows, column, count, t - first};
       t += count;
     }
     const int64_t used = (last - first + kGroup - 1) / kGroup;
+    if (stacked) std::fill(block.padded, block.padded + padded_size, 0.f);
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t r = 0; r < num_runs; ++r) {
-        const float* source = x + (runs[r].picture * channels + c) * plane;
-        const float* next = c + 1 < channels ? source + plane : nullptr;
-        pad_run(source, shape, runs[r], block);
-        transform_run(shape, runs[r], tiles, next, block);
+        const Run& run = runs[r];
+        const float* source = x + (run.picture * channels + c) * plane;
+        if (stacked) {
+          float* padded = block.padded + run.row / kStrips * kStackedRows * kStackedRow;
+          pad_stack(source, shape, run, padded);
+          transform_vector<true>(padded, kStackedRow, block.patches + run.first, tiles + lanes);
+        } else {
+          const float* next = c + 1 < channels ? source + plane : nullptr;
+          pad_run(source, shape, run, block);
+          transform_run(shape, run, tiles, next, block);
+        }
       }
       for (int point = 0; point < kPoints; ++point) {
         spread(block.patches + point * (tiles + lanes), used, group_stride,
@@ -312,11 +379,19 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
       for (int64_t r = 0; r < num_runs; ++r) {
         const Run& run = runs[r];
         const int64_t y = run.row * kTile, column = run.column * kTile;
-        const int64_t rows = std::min<int64_t>(kTile, shape.height - y);
-        const int64_t columns = std::min(run.count * kTile, shape.width - column);
         float* pixels = result + (run.picture * filters + k) * plane + y * shape.width + column;
-        untransform_run(outputs, output_stride, factor, shift, shape.relu, run,
-                        {pixels, shape.width, rows, columns, streamed});
+        Target target{pixels, shape.width, shape.height - y, shape.width, streamed};
+        if (stacked) {
+          untransform_vector<true>(outputs + run.first, output_stride, factor, shift, shape.relu,
+                                   target);
+          continue;
+        }
+        for (int64_t t = 0; t < run.count; t += lanes) {
+          target.pixels = pixels + t * kTile;
+          target.columns = std::min((run.count - t) * kTile, shape.width - column - t * kTile);
+          untransform_vector<false>(outputs + run.first + t, output_stride, factor, shift,
+                                    shape.relu, target);
+        }
       }
     }
     if (streamed) stream_fence();

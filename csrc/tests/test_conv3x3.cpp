@@ -56,8 +56,19 @@ void shifts_move_the_picture() {
 }
 
 void any_shape_is_the_sum() {
-  const int64_t shapes[][5] = {{1, 1, 1, 1, 2},   {2, 3, 5, 7, 9},    {3, 8, 4, 14, 14},
-                               {1, 5, 6, 30, 33}, {2, 17, 9, 4, 131}, {40, 2, 3, 5, 5}};
+  const int64_t shapes[][5] = {{1, 1, 1, 1, 2},
+                               {2, 3, 5, 7, 9},
+                               {3, 8, 4, 14, 14},
+                               {1, 5, 6, 30, 33},
+                               {2, 17, 9, 4, 131},
+                               {40, 2, 3, 5, 5},
+                               // Small pictures, of which one vector has several rows; and nearly.
+                               {9, 4, 5, 14, 13},
+                               {2, 3, 4, 31, 16},
+                               {3, 2, 3, 6, 15},
+                               {5, 2, 3, 18, 14},
+                               {2, 2, 3, 13, 16},
+                               {1, 2, 2, 70, 14}};
   for (const auto& [b, c, k, h, w] : shapes) {
     const Values x = ramp(b * c * h * w), weights = ramp(k * c * 9), bias = ramp(k);
     const Values result = convolve(x, weights, bias, b, c, k, h, w, true);
