@@ -137,6 +137,17 @@ def check_length(name: str, value, count: int, meaning: str) -> None:
         raise ValueError(f"{name}: expected {count} rows, {meaning}, got {value.shape[0]}")
 
 
+def fits(shape, expected) -> bool:
+    """Whether all sizes are equal, as far as a program that is being built knows them."""
+    return all(-1 in (a, b) or a == b for a, b in zip(shape, expected, strict=True))
+
+
+def check_sizes(name: str, value, expected: list, meaning: str) -> None:
+    """All sizes of a tensor must be the expected ones; `meaning` says what these are."""
+    if not fits(value.shape, expected):
+        raise ValueError(f"{name}: expected {expected} {meaning}, got {list(value.shape)}")
+
+
 def check_boxes_num(name: str, boxes_num, boxes_name: str, boxes) -> None:
     """The boxes of each picture: [B] integers whose sum is the number of boxes.
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "htc/large_blocks.h"
+#include "htc/ops/conv2d.h"
 #include "htc/ops/conv3x3.h"
 #include "htc/parallel.h"
 
@@ -28,7 +29,8 @@ constexpr int64_t kStackedRow = (kStrip + 2) * kTile;  // pixels of a row of pad
 constexpr int64_t kStackedRows = kStrips * kTile + 2;
 constexpr int64_t kMostStackedRows = 16;  // of tiles: their pixels stay in the first-level cache
 // Numbers between the matrices of a block. A channel is written to all points and groups, a filter
-// read from all points: at distances of whole kilobytes they would lie in a few sets of each cache.
+// read from all points, a weight written to all: at distances of whole kilobytes they would lie in
+// a few sets of each cache.
 constexpr int64_t kSkew = 32;
 // Bytes from which on a result does not stay in the caches until it is read: it goes past them.
 constexpr int64_t kStreamed = int64_t{12} << 20;
@@ -77,7 +79,9 @@ inline void transform_quad(const float* weights, int64_t channels, int64_t count
       Quad points[kPatch];
       transform(rows[i][0], rows[i][1], rows[i][2], points, 1);
       for (int j = 0; j < kPatch; ++j) {
-        __builtin_memcpy(target + (i * kPatch + j) * point_stride + c * kQuad, &points[j], 16);
+        float* to = target + (i * kPatch + j) * point_stride + c * kQuad;
+        if (c % 4 == 0) __builtin_prefetch(to + 4 * kLine, 1, 3);
+        __builtin_memcpy(to, &points[j], 16);
       }
     }
   }
@@ -205,27 +209,14 @@ inline void transform_run(const Conv3x3Shape& shape, const Run& run, int64_t til
 
 // Where the pixels of a run go.
 struct Target {
-  float* pixels;  // [rows, stride]
+  float* pixels;     // [rows, stride]
+  const float* add;  // likewise; or null
   int64_t stride, rows, columns;
   bool streamed;
 };
 
-// The first `count` lanes, fewer than there are.
-HTC_INLINE void store_some(float* target, V value, int64_t count) {
-  float all[kLanes<float>];
-  store(all, value);
-  const float* source = all;
-  for (int64_t part = kLanes<float> / 2; part > 0;
-       part /= 2) {  // of a size that is known each time
-    if ((count & part) == 0) continue;
-    __builtin_memcpy(target, source, static_cast<size_t>(part) * sizeof(float));
-    target += part;
-    source += part;
-  }
-}
-
 // One filter of a vector of tiles, of which the first are at `source`, to pixels: times `scale`,
-// plus `bias`.
+// plus `bias` and what is added.
 template <bool kStacked>
 HTC_INLINE void untransform_vector(const float* source, int64_t point_stride, float scale,
                                    float bias, bool relu, const Target& target) {
@@ -241,38 +232,42 @@ HTC_INLINE void untransform_vector(const float* source, int64_t point_stride, fl
   for (int64_t i = 0; i < std::min<int64_t>(target.rows, kTile); ++i) {
     V y[kTile];
     transform_tile(half[i], y);
-    for (V& each : y) {
-      each = fma(each, broadcast(scale), broadcast(bias));
-      if (relu) each = max_or(each, V{});
-    }
+    for (V& each : y) each = fma(each, broadcast(scale), broadcast(bias));
     const V even_low = zip_lanes<float, 0>(y[0], y[2]), odd_low = zip_lanes<float, 0>(y[1], y[3]);
     const V even_high = zip_lanes<float, kHalf>(y[0], y[2]);
     const V odd_high = zip_lanes<float, kHalf>(y[1], y[3]);
-    const V pixels[kTile] = {
+    V pixels[kTile] = {
         zip_lanes<float, 0>(even_low, odd_low), zip_lanes<float, kHalf>(even_low, odd_low),
         zip_lanes<float, 0>(even_high, odd_high), zip_lanes<float, kHalf>(even_high, odd_high)};
-    float* row = target.pixels + i * target.stride;
-    if (!kStacked && target.streamed && target.columns >= lanes * kTile &&
-        reinterpret_cast<uintptr_t>(row) % 64 == 0) {
-      for (int v = 0; v < kTile; ++v) stream(row + v * lanes, pixels[v]);
-      continue;
-    }
+    const bool whole = !kStacked && target.columns >= lanes * kTile;
+    const int64_t row = i * target.stride;
+    const bool past_caches =
+        whole && target.streamed && reinterpret_cast<uintptr_t>(target.pixels + row) % 64 == 0;
     for (int v = 0; v < kTile; ++v) {
       const int64_t strip = kStacked ? v * lanes / kStripWidth : 0;
-      const int64_t column = v * lanes - strip * kStripWidth, count = target.columns - column;
-      if (i + strip * kTile >= target.rows) break;
-      float* to = row + strip * kTile * target.stride + column;
-      if (count >= lanes) {
-        store(to, pixels[v]);
-      } else if (count > 0) {
-        store_some(to, pixels[v], count);
+      const int64_t column = v * lanes - strip * kStripWidth;
+      const int64_t count = std::min(target.columns - column, lanes);
+      if (count <= 0 || i + strip * kTile >= target.rows) continue;
+      const int64_t place = row + strip * kTile * target.stride + column;
+      const int some = static_cast<int>(count);
+      if (target.add != nullptr) {
+        pixels[v] = pixels[v] + (count == lanes ? load(target.add + place)
+                                                : load_first(target.add + place, some));
+      }
+      if (relu) pixels[v] = max_or(pixels[v], V{});
+      if (past_caches) {
+        stream(target.pixels + place, pixels[v]);
+      } else if (count == lanes) {
+        store(target.pixels + place, pixels[v]);
+      } else {
+        store_first(target.pixels + place, pixels[v], some);
       }
     }
   }
 }
 
 bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
-             const Conv3x3Shape& shape, float* result) {
+             const float* add, const Conv3x3Shape& shape, float* result) {
   const int64_t channels = shape.channels, filters = shape.filters;
   const int64_t plane = shape.height * shape.width;
   const int64_t tile_rows = (shape.height + kTile - 1) / kTile;
@@ -297,13 +292,13 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
   const int64_t output_stride = quads * kQuad * tiles + kSkew;  // from a point to the next
   const int64_t outputs_size = kPoints * output_stride + lanes;
   const int64_t worker_size = padded_size + patches_size + inputs_size + outputs_size;
-  const int64_t weights_size = kPoints * quads * channels * kQuad;
+  const int64_t weight_stride = quads * channels * kQuad + kSkew;  // from a point to the next
+  const int64_t weights_size = kPoints * weight_stride;
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const transformed = static_cast<float*>(memory.data);
 
-  const int64_t weight_stride = quads * channels * kQuad;  // from a point to the next
   parallel_for(quads, 4, [&](int, int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
       transform_quad(weights + q * kQuad * channels * 9, channels,
@@ -379,15 +374,19 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
       for (int64_t r = 0; r < num_runs; ++r) {
         const Run& run = runs[r];
         const int64_t y = run.row * kTile, column = run.column * kTile;
-        float* pixels = result + (run.picture * filters + k) * plane + y * shape.width + column;
-        Target target{pixels, shape.width, shape.height - y, shape.width, streamed};
+        const int64_t place =
+            (run.picture * filters + k) * plane + y * shape.width + column;  // in the result
+        Target target{result + place, add == nullptr ? nullptr : add + place,
+                      shape.width,    shape.height - y,
+                      shape.width,    streamed};
         if (stacked) {
           untransform_vector<true>(outputs + run.first, output_stride, factor, shift, shape.relu,
                                    target);
           continue;
         }
         for (int64_t t = 0; t < run.count; t += lanes) {
-          target.pixels = pixels + t * kTile;
+          target.pixels = result + place + t * kTile;
+          if (add != nullptr) target.add = add + place + t * kTile;
           target.columns = std::min((run.count - t) * kTile, shape.width - column - t * kTile);
           untransform_vector<false>(outputs + run.first + t, output_stride, factor, shift,
                                     shape.relu, target);
@@ -404,10 +403,34 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
 
 #if HTC_RUN_ONCE
 namespace htc::cpu {
+namespace {
+
+// A map of so few pixels does not earn what transforming the weights costs. Of one picture, since a
+// picture's results may not depend on how many there are.
+constexpr int64_t kLeastPixels = 65;
+
+bool sum_directly(const float* x, const float* weights, const float* scale, const float* bias,
+                  const float* add, const Conv3x3Shape& shape, float* result) {
+  Conv2dShape direct;
+  direct.num_pictures = shape.num_pictures;
+  direct.channels = shape.channels;
+  direct.filters = shape.filters;
+  direct.height = shape.height;
+  direct.width = shape.width;
+  direct.kernel_height = direct.kernel_width = 3;
+  direct.padding = 1;
+  direct.relu = shape.relu ? Relu::kLast : Relu::kNone;
+  return conv2d({x, weights, scale, bias, add}, direct, result);
+}
+
+}  // namespace
 
 bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
-             const Conv3x3Shape& shape, float* result) {
-  return HTC_DISPATCH(conv3x3)(x, weights, scale, bias, shape, result);
+             const float* add, const Conv3x3Shape& shape, float* result) {
+  if (shape.height * shape.width < kLeastPixels) {
+    return sum_directly(x, weights, scale, bias, add, shape, result);
+  }
+  return HTC_DISPATCH(conv3x3)(x, weights, scale, bias, add, shape, result);
 }
 
 }  // namespace htc::cpu

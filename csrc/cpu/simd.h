@@ -74,7 +74,15 @@ HTC_INLINE Vec<T> load_first(const T* source, int count) {
 
 template <typename T>
 HTC_INLINE void store_first(T* target, Vec<T> value, int count) {
-  __builtin_memcpy(target, &value, sizeof(T) * static_cast<size_t>(count));
+  T all[kLanes<T>];
+  __builtin_memcpy(all, &value, sizeof(all));
+  const T* source = all;
+  for (int part = kLanes<T>; part > 0; part /= 2) {  // of known sizes: no function is called
+    if ((count & part) == 0) continue;
+    __builtin_memcpy(target, source, sizeof(T) * static_cast<size_t>(part));
+    target += part;
+    source += part;
+  }
 }
 
 // 0, 1, 2, ...

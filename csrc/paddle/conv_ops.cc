@@ -94,28 +94,37 @@ std::vector<paddle::DataType> conv2d_dtype(const paddle::DataType& x, const padd
 }
 
 std::vector<paddle::Tensor> conv3x3(const paddle::Tensor& x, const paddle::Tensor& weight,
-                                    const Optional& bias, const Optional& scale, bool relu) {
+                                    const Optional& bias, const Optional& scale,
+                                    const Optional& add, bool relu) {
   constexpr auto kOp = "conv3x3";
   auto shape = shape_of<Conv3x3Shape>(x, weight, kOp);
   PD_CHECK(weight.shape()[2] == 3 && weight.shape()[3] == 3, kOp, ": weight must be [K, C, 3, 3]");
   shape.relu = relu;
-  auto result = new_tensor({shape.num_pictures, shape.filters, shape.height, shape.width},
-                           x.dtype(), x.place());
+  const std::vector<int64_t> out = {shape.num_pictures, shape.filters, shape.height, shape.width};
+  if (add) {
+    check_cpu_float32(*add, kOp, "add");
+    PD_CHECK(add->shape() == out, kOp, ": add must be [", out[0], ", ", out[1], ", ", out[2], ", ",
+             out[3], "] as the result");
+  }
+  auto result = new_tensor(out, x.dtype(), x.place());
   PD_CHECK(cpu::conv3x3(x.data<float>(), weight.data<float>(),
                         of_filters(scale, shape.filters, kOp, "scale"),
-                        of_filters(bias, shape.filters, kOp, "bias"), shape, result.data<float>()),
+                        of_filters(bias, shape.filters, kOp, "bias"),
+                        add ? add->data<float>() : nullptr, shape, result.data<float>()),
            kOp, ": there is not enough memory");
   return {result};
 }
 
 std::vector<std::vector<int64_t>> conv3x3_shape(const std::vector<int64_t>& x,
                                                 const std::vector<int64_t>& weight,
-                                                const OptionalShape&, const OptionalShape&, bool) {
+                                                const OptionalShape&, const OptionalShape&,
+                                                const OptionalShape&, bool) {
   return {{x[0], weight[0], x[2], x[3]}};
 }
 
 std::vector<paddle::DataType> conv3x3_dtype(const paddle::DataType& x, const paddle::DataType&,
-                                            const OptionalDtype&, const OptionalDtype&) {
+                                            const OptionalDtype&, const OptionalDtype&,
+                                            const OptionalDtype&) {
   return {x};
 }
 
@@ -131,7 +140,8 @@ PD_BUILD_OP(htc_conv2d)
     .SetInferDtypeFn(PD_INFER_DTYPE(htc::binding::conv2d_dtype));
 
 PD_BUILD_OP(htc_conv3x3)
-    .Inputs({"X", "Weight", paddle::Optional("Bias"), paddle::Optional("Scale")})
+    .Inputs({"X", "Weight", paddle::Optional("Bias"), paddle::Optional("Scale"),
+             paddle::Optional("Add")})
     .Outputs({"Result"})
     .Attrs({"relu: bool"})
     .SetKernelFn(PD_KERNEL(htc::binding::conv3x3))

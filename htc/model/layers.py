@@ -79,9 +79,9 @@ class _Conv2D(nn.Conv2D):
         (stride, _), padding = self._stride, self._padding
         filters, channels, *kernel = self.weight.shape
         # With fewer channels transforming costs more than it saves.
-        enough = min(filters, channels) >= 32 and add is None
-        if kernel == [3, 3] and stride == 1 and enough:
-            return htc_ops.conv3x3(x, self.weight, bias, scale, bool(relu))
+        enough = min(filters, channels) >= 32
+        if kernel == [3, 3] and stride == 1 and enough and relu != "before_add":
+            return htc_ops.conv3x3(x, self.weight, bias, scale, add, relu)
         return htc_ops.conv2d(x, self.weight, bias, scale, add, stride, padding, relu)
 
 

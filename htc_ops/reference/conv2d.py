@@ -1,4 +1,4 @@
-"""What conv2d and mask_logits compute, in NumPy and float64."""
+"""What conv2d, conv3x3 and mask_logits compute, in NumPy and float64."""
 
 import numpy as np
 

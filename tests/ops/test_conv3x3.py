@@ -11,7 +11,7 @@ from targets import TARGETS, results_on
 from threads import assert_threads_change_nothing
 
 import htc_ops
-from htc_ops.reference import conv3x3 as oracle
+from htc_ops.reference import conv2d as oracle
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,15 @@ def arrays(pictures, channels, filters, height, width, seed=0):
     return x, weight, random.standard_normal(filters, "float32")
 
 
-def convolve(x, weight, bias=None, relu=False):
-    tensors = [paddle.to_tensor(array) for array in (x, weight, bias) if array is not None]
-    return htc_ops.conv3x3(*tensors, relu=relu).numpy()
+def convolve(x, weight, bias=None, relu=False, add=None):
+    tensors = [None if array is None else paddle.to_tensor(array) for array in (x, weight, bias)]
+    add = None if add is None else paddle.to_tensor(add)
+    return htc_ops.conv3x3(*tensors, add=add, relu=relu).numpy()
+
+
+def summed(x, weight, bias=None, relu=False, add=None):
+    """The sums themselves, not Winograd's way to them."""
+    return oracle.conv2d(x, weight, bias, add=add, padding=1, relu=relu)
 
 
 def assert_right(actual, expected, channels):
@@ -43,12 +49,13 @@ def assert_right(actual, expected, channels):
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 5), st.integers(1, 20), st.integers(1, 20), st.integers(1, 40),
-    st.integers(1, 60), st.booleans(), st.integers(0, 99),
+    st.integers(1, 60), st.booleans(), st.booleans(), st.integers(0, 99),
 )  # fmt: skip
-def test_any_size(pictures, channels, filters, height, width, relu, seed):
+def test_any_size(pictures, channels, filters, height, width, relu, adds, seed):
     x, weight, bias = arrays(pictures, channels, filters, height, width, seed)
-    actual = convolve(x, weight, bias, relu)
-    assert_right(actual, oracle.conv3x3(x, weight, bias, relu), channels)
+    add = arrays(pictures, filters, 1, height, width, seed + 1)[0] if adds else None
+    actual = convolve(x, weight, bias, relu, add)
+    assert_right(actual, summed(x, weight, bias, relu, add), channels)
 
 
 @pytest.mark.parametrize("shape", [(1, 256, 256, 50, 84), (30, 64, 64, 14, 14), (2, 3, 8, 1, 300)])
@@ -109,7 +116,7 @@ results = [convolve(*arrays(2, 9, 6, 23, 41), True)]
 
 def test_every_instruction_set_is_right(tmp_path):
     """To rounding: only some of them multiply and add in one step."""
-    expected = oracle.conv3x3(*arrays(2, 9, 6, 23, 41), True)
+    expected = summed(*arrays(2, 9, 6, 23, 41), True)
     for target in TARGETS:
         (actual,) = results_on(target, SCRIPT, tmp_path)
         assert_right(actual, expected, 9)
@@ -125,7 +132,7 @@ class Convolution(paddle.nn.Layer):
 
     def forward(self, x):
         x = htc_ops.conv3x3(x * 2, self.weight, self.bias, relu=True)
-        return x + 1, x * 2
+        return x + 1, htc_ops.conv3x3(x[:, :8], self.weight, self.bias, add=x)
 
 
 def test_in_graphs(tmp_path):
@@ -149,7 +156,9 @@ X, W, B = paddle.ones([2, 4, 8, 8]), paddle.ones([5, 4, 3, 3]), paddle.ones([5])
         ((X, W, B[:2]), ValueError, "bias: expected 5 rows, one a filter of weight, got 2"),
         ((X, W, B.astype("float64")), TypeError, "bias: .* float32, got float64"),
         ((X, W, B, B[:3]), ValueError, "scale: expected 5 rows, one a filter of weight, got 3"),
-        ((X, W, B, None, 1), TypeError, "relu: expected True or False, got 1"),
+        ((X, W, B, None, X), ValueError, r"add: expected \[2, 5, 8, 8\] as the result, got \[2, 4"),
+        ((X, W, B, None, X[0]), ValueError, r"add: expected \[B, C, H, W\]"),
+        ((X, W, B, None, None, 1), TypeError, "relu: expected True or False, got 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, error, message):

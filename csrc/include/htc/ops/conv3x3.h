@@ -12,16 +12,16 @@ struct Conv3x3Shape {
   int64_t channels = 0;      // C
   int64_t filters = 0;       // K
   int64_t height = 0, width = 0;
-  bool relu = false;  // negative results become 0
+  bool relu = false;  // negative results become 0, after the addition
 };
 
 namespace cpu {
 
-// x [B, C, height, width], weights [K, C, 3, 3], scale and bias [K] or null; result
-// [B, K, height, width]: sums * scale + bias, then ReLU. Returns false when there is no memory for
-// the transformed weights and tiles.
+// x [B, C, height, width], weights [K, C, 3, 3], scale and bias [K] or null, add as the result or
+// null; result [B, K, height, width]: sums * scale + bias + add, then ReLU. Returns false when
+// there is no memory for the transformed weights and tiles.
 bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
-             const Conv3x3Shape& shape, float* result);
+             const float* add, const Conv3x3Shape& shape, float* result);
 
 }  // namespace cpu
 }  // namespace htc
