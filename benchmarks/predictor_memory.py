@@ -89,7 +89,7 @@ def one(folder: str, name: str) -> dict:
 
 
 def growth(folder: str, predictions: int) -> dict:
-    """Resident memory on the way, pictures of 40 sizes, the network's short side 256."""
+    """Resident memory on the way, pictures of 40 sizes, the network's short side 256, 100 proposals."""
     import htc
 
     predictor = htc.Predictor(folder, device="cpu")
@@ -123,8 +123,11 @@ def main() -> None:
         }
         parts = [(folders[work[2]], name) for name, work in WORK.items()]
         if options.predictions:
-            small = ("data.test_short_side=256", "data.test_long_side=427")
-            folder = export(options.config, f"{root}/small", *small)
+            small = [
+                f"data.test_{side}_side={size}" for side, size in (("short", 256), ("long", 427))
+            ]
+            fewer = ["model.rpn.test_post_nms=100", "model.test.max_detections=20"]
+            folder = export(options.config, f"{root}/small", *small, *fewer)
             parts.append((folder, str(options.predictions)))
         for part in parts:
             subprocess.run([sys.executable, __file__, "--part", *part], check=True)
