@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="ImageNet weights, strides in the first 1x1")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of htc")
     parser.add_argument("--no-semantic", action="store_true", help="without the semantic branch")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=2, metavar=("WHICH", "FOLDER"), help=argparse.SUPPRESS)
@@ -50,7 +51,7 @@ def main() -> None:
 
 def worker(python: str, which: str, folder: str, options) -> list[str]:
     command = [python, __file__, str(options.picture), "--worker", which, folder]
-    command += ["--threads", str(options.threads)]
+    command += ["--threads", str(options.threads), "--precision", options.precision]
     if options.backbone is not None:
         command += ["--backbone", str(options.backbone)]
     return command + ["--no-semantic"] * options.no_semantic
@@ -183,6 +184,7 @@ def htc_predict(folder: str, options):
         f"{folder}/htc.safetensors",
         configuration(options),
         device="cpu",
+        precision=options.precision,
         engine="inference",
         threads=options.threads,
     )

@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--picture", type=Path, help="a file (default: coloured blocks)")
     result.add_argument("--rounds", type=int, default=5, help="times each is run (default: 5)")
+    result.add_argument(
+        "--precision", choices=("fp32", "bf16", "auto"), default="fp32", help="default: fp32"
+    )
     result.add_argument("--whole", action="store_true", help="leave the parts out")
     result.add_argument("--json", metavar="FILE", type=Path, help="also write the numbers as JSON")
     return result
@@ -52,12 +55,14 @@ def benchmark(options: argparse.Namespace) -> int:
     config = configuration(options)
     prepare_threads(config.runtime)
     os.environ.setdefault("GLOG_minloglevel", "2")
+    from htc.deploy.network import choose_precision
     from htc.engine.setup import set_device
 
     set_device("cpu")
     model, config = _network(config, options)
     picture = _picture(options, config)
-    times, facts = measure(model, config, picture, options.rounds, not options.whole)
+    precision = choose_precision(options.precision)
+    times, facts = measure(model, config, picture, options.rounds, not options.whole, precision)
     print(table(times, facts))
     if options.json is not None:
         with atomic_path(options.json) as temporary:
@@ -98,7 +103,7 @@ def _picture(options, config):
     return np.ascontiguousarray(blocks.repeat(16, 0).repeat(16, 1)[:height, :width])
 
 
-def measure(model, config, picture, rounds: int, parts: bool) -> tuple[dict, dict]:
+def measure(model, config, picture, rounds: int, parts: bool, precision: str) -> tuple[dict, dict]:
     """Seconds of each round of each part, and what they were measured on.
 
     Returns:
@@ -125,10 +130,10 @@ def measure(model, config, picture, rounds: int, parts: bool) -> tuple[dict, dic
     times["preparation"] = _rounds(prepare, rounds)
     images, sizes = prepare()
     with tempfile.TemporaryDirectory() as folder:
-        export = write_export(f"{folder}/export", model, config, None, check=False)
+        export = write_export(f"{folder}/export", model, config, None, False, precision)
         predictor = htc.Predictor(export, device="cpu")
     if parts:
-        times.update(_parts(model, images, sizes, rounds))
+        times.update(_parts(model, images, sizes, rounds, precision))
     network = predictor._network
     found = network(images, sizes)
     boxes = found.boxes.numpy()
@@ -147,13 +152,13 @@ def measure(model, config, picture, rounds: int, parts: bool) -> tuple[dict, dic
         "processor": _processor(),
         "load_before": round(load, 2),
         "paddle": paddle.__version__,
-        "precision": "fp32",
+        "precision": precision,
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     return times, facts
 
 
-def _parts(model, images, sizes, rounds: int) -> dict:
+def _parts(model, images, sizes, rounds: int, precision: str) -> dict:
     """Seconds of the rounds of each part of the network."""
     from htc.deploy import parts
     from htc.deploy.processor import default_threads
@@ -161,7 +166,7 @@ def _parts(model, images, sizes, rounds: int) -> dict:
     times = {}
 
     def timed(name, function, inputs):
-        program = parts.Program(model, function, inputs, default_threads())
+        program = parts.Program(model, function, inputs, default_threads(), precision)
         times[name] = _rounds(program.run, rounds)
         return program.results()
 

@@ -35,7 +35,8 @@ class Predictor:
             (python -m htc.export).
         config: name or path of a configuration, or a Config; None: that of `source`.
         device: "auto", "cpu" or "gpu".
-        precision: "fp32"; "bf16" on a processor that computes it; "auto": the faster of these.
+        precision: "fp32"; "bf16", faster on a processor that multiplies bfloat16 numbers; "auto":
+            the faster of these here; None: fp32. An export has its own.
         batch_size: pictures that go through the network together.
         engine: "eager": the network as Python; "inference": exported to Paddle Inference, once,
             and kept for the next time (htc.deploy.cache); "auto": inference on a CPU, eager on a
@@ -59,7 +60,7 @@ class Predictor:
         source: str | Path,
         config: str | Path | Config | None = None,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: str | None = None,
         batch_size: int = 1,
         engine: str = "auto",
         threads: int | None = None,

@@ -13,6 +13,8 @@ from paddle.base import framework
 
 FLOATS = (paddle.float32, paddle.float64)
 HALF_FLOATS = (paddle.float16, paddle.bfloat16, paddle.float32, paddle.float64)
+# What convolutions for predictions multiply.
+FACTORS = (paddle.float32, paddle.bfloat16)
 INTEGERS = (paddle.int32, paddle.int64)
 
 
@@ -103,14 +105,20 @@ def check_cpu_map(name: str, value) -> None:
     check_cpu(name, value)
 
 
-def check_convolution(x, weight, bias, scale, kernel: tuple | None = None) -> None:
-    """x [B, C, H, W], weight [K, C, h, w], bias and scale [K] or None: float32 on the CPU.
+def check_convolution(
+    x, weight, bias, scale, kernel: tuple | None = None, x_dtypes=(paddle.float32,)
+) -> None:
+    """x [B, C, H, W], weight [K, C, h, w], bias and scale [K] or None, all on the CPU.
+
+    weight is float32 or bfloat16, bias and scale are float32.
 
     Args:
         kernel: the one (h, w) that is allowed, or None: any with a weight in it.
+        x_dtypes: those that x may have.
     """
-    check_cpu_map("x", x)
-    check_tensor("weight", weight, ("K", "C", "h", "w"), (paddle.float32,))
+    check_tensor("x", x, ("B", "C", "H", "W"), x_dtypes)
+    check_cpu("x", x)
+    check_tensor("weight", weight, ("K", "C", "h", "w"), FACTORS)
     check_cpu("weight", weight)
     filters, channels, *size = weight.shape
     if channels != x.shape[1] or tuple(size) != (kernel or tuple(size)) or 0 in size:

@@ -18,7 +18,8 @@ def mask_logits(features, upsample_weight, upsample_bias, weight, bias, labels):
 
     Args:
         features: [R, C, H, W] float32.
-        upsample_weight: [C, D, 2, 2] float32, as of paddle.nn.Conv2DTranspose.
+        upsample_weight: [C, D, 2, 2] float32, as of paddle.nn.Conv2DTranspose; or bfloat16: then
+            features is rounded to it too, and the deconvolution adds up their products in float32.
         upsample_bias: [D] float32.
         weight: [classes, D, 1, 1] float32.
         bias: [classes] float32.
@@ -35,7 +36,7 @@ def mask_logits(features, upsample_weight, upsample_bias, weight, bias, labels):
     """
     checks.check_cpu_map("features", features)
     floats = (paddle.float32,)
-    checks.check_tensor("upsample_weight", upsample_weight, ("C", "D", "2", "2"), floats)
+    checks.check_tensor("upsample_weight", upsample_weight, ("C", "D", "2", "2"), checks.FACTORS)
     checks.check_tensor("weight", weight, ("classes", "D", "1", "1"), floats)
     checks.check_tensor("labels", labels, ("R",), checks.INTEGERS)
     for name, value in (

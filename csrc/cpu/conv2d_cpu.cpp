@@ -1,5 +1,6 @@
 // Convolution as a matrix product: filters times the pixels that each output pixel sees, which are
-// gathered for a block of output pixels at a time. A lane is an output pixel throughout.
+// gathered for a block of output pixels at a time. A lane is an output pixel throughout. A place of
+// the matrices holds one term of the sum, or two in bfloat16 (gemm_tile.h).
 #include <algorithm>
 #include <cstring>
 
@@ -7,11 +8,14 @@
 #include "htc/ops/conv2d.h"
 #include "htc/parallel.h"
 
+#define HTC_TARGET_WITH_BF16
 #define HTC_TARGET_SOURCE "cpu/conv2d_cpu.cpp"
 #include "cpu/foreach_target.h"
 // Per target from here on.
 #include "cpu/simd.h"
 // After it.
+#include "cpu/simd_half.h"
+// After both.
 #include "cpu/gemm_tile.h"
 
 namespace htc::cpu::HTC_TARGET {
@@ -19,6 +23,9 @@ namespace conv2d_parts {
 
 constexpr int64_t kMostGroups = 4;  // of one block
 constexpr int64_t kMostPixels = kMostGroups * kGroup;
+// Bytes from which on a result does not stay in the caches until it is read: it goes past them,
+// where a vector is a line of the cache.
+constexpr int64_t kStreamed = int64_t{12} << 20;
 
 using V = Vec<float>;
 
@@ -36,20 +43,21 @@ struct Block {
   int64_t pixels = 0, groups = 0;
   int32_t halves[kMostPixels];  // where each pixel's quarter of an added map lies in its plane
   float* inputs;                // [groups, kDepth, kGroup]
-  float* sums;  // [groups, quads, kQuad * kGroup], where the sum has more than kDepth terms
+  float* sums;  // [groups, quads, kQuad * kGroup], where the sum has more than kDepth places
 };
 
 struct Plan {
   Conv2dShape shape;
-  int64_t out_height, out_width, out_plane, terms, quads;
+  int64_t out_height, out_width, out_plane, terms, places, quads;
   bool flat;
 
-  explicit Plan(const Conv2dShape& s)
+  Plan(const Conv2dShape& s, int64_t terms_of_place)
       : shape(s),
         out_height(s.out_height()),
         out_width(s.out_width()),
         out_plane(out_height * out_width),
         terms(s.channels * s.kernel_height * s.kernel_width),
+        places((terms + terms_of_place - 1) / terms_of_place),
         quads((s.filters + kQuad - 1) / kQuad),
         flat(s.kernel_height == 1 && s.kernel_width == 1 && s.stride == 1 && s.padding == 0) {}
 };
@@ -75,23 +83,26 @@ inline void split(const Plan& plan, int64_t first, int64_t last, Block& block) {
 }
 
 // Every `stride`-th pixel: count of them.
-HTC_INLINE void copy_strided(const float* source, int64_t stride, int64_t count, float* target) {
+template <typename T>
+HTC_INLINE void copy_strided(const T* source, int64_t stride, int64_t count, float* target) {
   int64_t i = 0;
   if (stride == 1) {
-    std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
+    convert_to_compute(source, target, count);
     return;
   }
   if (stride == 2) {
     const int64_t lanes = kLanes<float>;
     for (; i + lanes < count; i += lanes) {  // the last of the pixels read is not past the last one
-      store(target + i, even_lanes<float>(load(source + 2 * i), load(source + 2 * i + lanes)));
+      store(target + i,
+            even_lanes<float>(load_compute(source + 2 * i), load_compute(source + 2 * i + lanes)));
     }
   }
-  for (; i < count; ++i) target[i] = source[i * stride];
+  for (; i < count; ++i) target[i] = to_compute(source[i * stride]);
 }
 
 // What each output pixel of a piece sees of a plane under one weight of the kernel.
-inline void gather(const Plan& plan, const float* plane, const Piece& piece, int64_t i, int64_t j,
+template <typename T>
+inline void gather(const Plan& plan, const T* plane, const Piece& piece, int64_t i, int64_t j,
                    float* target) {
   const Conv2dShape& shape = plan.shape;
   const int64_t y = piece.row * shape.stride - shape.padding + i;
@@ -111,40 +122,70 @@ inline void gather(const Plan& plan, const float* plane, const Piece& piece, int
   std::fill(target + end, target + piece.count, 0.f);
 }
 
-// The terms from `first` on, `count` of them, of all pixels of a block.
-inline void gather_block(const Plan& plan, const float* x, int64_t first, int64_t count,
-                         const Block& block) {
+// One term of all pixels of a block; zeros where there are no more.
+template <typename T>
+inline void gather_term(const Plan& plan, const T* x, int64_t term, const Block& block,
+                        float* line) {
+  if (term >= plan.terms) {
+    std::fill(line, line + block.pixels, 0.f);
+    return;
+  }
   const Conv2dShape& shape = plan.shape;
   const int64_t plane = shape.height * shape.width;
   const int64_t kernel = shape.kernel_height * shape.kernel_width;
-  const int64_t group_stride = kDepth * kGroup;
+  const int64_t channel = term / kernel, tap = term % kernel;
+  for (int64_t p = 0; p < block.num_pieces; ++p) {
+    const Piece& piece = block.pieces[p];
+    const T* source = x + (piece.picture * shape.channels + channel) * plane;
+    if (plan.flat) {
+      copy_strided(source + piece.column, 1, piece.count, line + piece.place);
+    } else {
+      gather(plan, source, piece, tap / shape.kernel_width, tap % shape.kernel_width,
+             line + piece.place);
+    }
+  }
+}
+
+// The places from `first` on, `count` of them, of all pixels of a block.
+template <typename Place, typename T>
+inline void gather_block(const Plan& plan, const T* x, int64_t first, int64_t count,
+                         const Block& block) {
+  const Conv2dShape& shape = plan.shape;
+  const int64_t plane = shape.height * shape.width;
+  constexpr int64_t kStride = kDepth * kGroup;  // of groups
   const bool whole = plan.flat && block.num_pieces == 1 && block.pixels == block.groups * kGroup;
-  float line[kMostPixels];
-  std::fill(line + block.pixels, line + block.groups * kGroup, 0.f);
-  for (int64_t t = 0; t < count; ++t) {
-    const int64_t channel = (first + t) / kernel, tap = (first + t) % kernel;
-    float* target = block.inputs + t * kGroup;
-    if (whole) {
+  constexpr bool kPairs = Place::kTerms == 2;
+  float lines[Place::kTerms][kMostPixels];
+  for (float* line : lines) {
+    std::fill(line + block.pixels, line + block.groups * kGroup, 0.f);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t term = (first + i) * Place::kTerms;
+    float* target = block.inputs + i * kGroup;
+    if (whole && term + Place::kTerms <= plan.terms) {
       const Piece& piece = block.pieces[0];
-      const float* source = x + (piece.picture * shape.channels + channel) * plane + piece.column;
-      spread(source, block.groups, group_stride, target);
-      for (int64_t i = 0; i < block.pixels; i += 16) {  // for the next block
-        __builtin_prefetch(source + block.pixels + i, 0, 2);
+      const T* source = x + (piece.picture * shape.channels + term) * plane + piece.column;
+      if constexpr (kPairs) {
+        spread_pairs(source, source + plane, block.groups, kStride, target);
+      } else {
+        spread(source, block.groups, kStride, target);
+      }
+      for (int64_t own = 0; own < Place::kTerms; ++own) {
+        for (int64_t pixel = 0; pixel < block.pixels; pixel += 64 / sizeof(T)) {
+          // For the next block.
+          __builtin_prefetch(source + own * plane + block.pixels + pixel, 0, 2);
+        }
       }
       continue;
     }
-    for (int64_t p = 0; p < block.num_pieces; ++p) {
-      const Piece& piece = block.pieces[p];
-      const float* source = x + (piece.picture * shape.channels + channel) * plane;
-      if (plan.flat) {
-        std::memcpy(line + piece.place, source + piece.column,
-                    static_cast<size_t>(piece.count) * sizeof(float));
-      } else {
-        gather(plan, source, piece, tap / shape.kernel_width, tap % shape.kernel_width,
-               line + piece.place);
-      }
+    for (int64_t own = 0; own < Place::kTerms; ++own) {
+      gather_term(plan, x, term + own, block, lines[own]);
     }
-    spread(line, block.groups, group_stride, target);
+    if constexpr (kPairs) {
+      spread_pairs(lines[0], lines[1], block.groups, kStride, target);
+    } else {
+      spread(lines[0], block.groups, kStride, target);
+    }
   }
 }
 
@@ -154,6 +195,7 @@ struct Finish {
   const Conv2dInputs& inputs;
   float* result;
   const Block& block;
+  bool streamed;  // whole vectors go past the caches
 
   // Where a piece lies in plane `plane` of the result.
   int64_t place(const Piece& piece, int64_t plane) const {
@@ -189,7 +231,7 @@ struct Finish {
       const int64_t at =
           place(own, own.picture * plan.shape.filters + k) + group * kGroup - own.place;
       for (int64_t i = 0; i < kGroup; i += 16) {  // pixels of a cache line
-        __builtin_prefetch(result + at + i, 1, 3);
+        if (!streamed) __builtin_prefetch(result + at + i, 1, 3);
         if (inputs.add != nullptr && !plan.shape.half_add) {
           __builtin_prefetch(inputs.add + at + i, 0, 3);
         }
@@ -215,8 +257,13 @@ struct Finish {
       }
       for (int v = 0; v < kVectors; ++v) {
         const int64_t lane = v * kLanes<float>;
-        store(result + at + lane,
-              settle(sums[v], add == nullptr ? V{} : load(add + lane), scale, bias));
+        float* const target = result + at + lane;
+        const V value = settle(sums[v], add == nullptr ? V{} : load(add + lane), scale, bias);
+        if (streamed && reinterpret_cast<uintptr_t>(target) % kVectorBytes == 0) {
+          stream(target, value);
+        } else {
+          store(target, value);
+        }
       }
       return;
     }
@@ -245,25 +292,60 @@ struct Finish {
   }
 };
 
-// [chunk of kDepth terms, quad, term, kQuad], zeros for the filters that a last quad lacks.
-inline void reorder_weights(const Plan& plan, const float* weights, int64_t quad, float* target) {
+// [chunk of kDepth places, quad, place, kQuad], zeros for the filters that a last quad lacks and
+// the term that a last place does.
+template <typename Place, typename T>
+inline void reorder_weights(const Plan& plan, const T* weights, int64_t quad, float* target) {
+  static_assert(kQuad == 4, "written out below");
   const int64_t filters = plan.shape.filters, terms = plan.terms;
-  for (int64_t first = 0; first < terms; first += kDepth) {
-    const int64_t count = std::min(kDepth, terms - first);
+  for (int64_t first = 0; first < plan.places; first += kDepth) {
+    const int64_t count = std::min(kDepth, plan.places - first);
     float* to = target + first * plan.quads * kQuad + quad * count * kQuad;
+    const int64_t lanes = kLanes<float>;
+    int64_t whole = 0;  // places that are read a vector at a time
+    if ((quad + 1) * kQuad <= filters) {
+      for (; whole + lanes <= count && (first + whole + lanes) * Place::kTerms <= terms;
+           whole += lanes) {
+        V rows[kQuad];
+        for (int64_t k = 0; k < kQuad; ++k) {
+          const T* from = weights + (quad * kQuad + k) * terms + (first + whole) * Place::kTerms;
+          rows[k] = Place::read(from);
+          __builtin_prefetch(from + 256, 0, 3);
+        }
+        const V even[2] = {zip_low<float>(rows[0], rows[2]), zip_high<float>(rows[0], rows[2])};
+        const V odd[2] = {zip_low<float>(rows[1], rows[3]), zip_high<float>(rows[1], rows[3])};
+        for (int64_t part = 0; part < 2; ++part) {
+          float* there = to + (whole + part * lanes / 2) * kQuad;
+          store(there, zip_low<float>(even[part], odd[part]));
+          store(there + lanes, zip_high<float>(even[part], odd[part]));
+        }
+      }
+    }
     for (int64_t k = 0; k < kQuad; ++k) {
       const int64_t filter = quad * kQuad + k;
-      const float* from = weights + filter * terms + first;
-      for (int64_t t = 0; t < count; ++t) to[t * kQuad + k] = filter < filters ? from[t] : 0.f;
+      const T* from = weights + filter * terms;
+      for (int64_t i = whole; i < count; ++i) {
+        const int64_t term = (first + i) * Place::kTerms;
+        const auto number = [&](int64_t t) {
+          return filter < filters && t < terms ? to_compute(from[t]) : 0.f;
+        };
+        if constexpr (Place::kTerms == 1) {
+          to[i * kQuad + k] = number(term);
+        } else {
+          to[i * kQuad + k] =
+              Pair::of(bfloat16::from_float(number(term)), bfloat16::from_float(number(term + 1)));
+        }
+      }
     }
   }
 }
 
 }  // namespace conv2d_parts
 
-bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+template <typename Place>
+inline bool conv2d_of(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
   using namespace conv2d_parts;
-  const Plan plan(shape);
+  const Plan plan(shape, Place::kTerms);
   const int64_t pixels = shape.num_pictures * plan.out_plane;
   if (pixels == 0 || shape.filters == 0) return true;
   const int64_t workers = num_threads();
@@ -271,30 +353,41 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
   const GroupBlocks blocks(pixels, kMostGroups, workers);
   const int64_t groups = blocks.most_groups();
 
-  const int64_t sums_size = plan.terms > kDepth ? groups * plan.quads * kQuad * kGroup : 0;
+  const int64_t sums_size = plan.places > kDepth ? groups * plan.quads * kQuad * kGroup : 0;
   const int64_t worker_size = groups * kDepth * kGroup + sums_size;
-  const int64_t weights_size = plan.quads * kQuad * plan.terms;
+  const int64_t weights_size = plan.quads * kQuad * plan.places;
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const reordered = static_cast<float*>(memory.data);
   parallel_for(plan.quads, 4, [&](int, int64_t begin, int64_t end) {
-    for (int64_t q = begin; q < end; ++q) reorder_weights(plan, inputs.weights, q, reordered);
+    for (int64_t q = begin; q < end; ++q) {
+      if (inputs.weights.half == nullptr) {
+        reorder_weights<Place>(plan, inputs.weights.single, q, reordered);
+      } else {
+        reorder_weights<Place>(plan, inputs.weights.half, q, reordered);
+      }
+    }
   });
 
   // A worker takes some blocks in a row, so that what it fetched ahead is its own.
   const int64_t grain = std::clamp<int64_t>(blocks.count / (workers * 8), 1, 8);
+  const bool streamed = pixels * shape.filters * 4 >= kStreamed && kVectorBytes == 64;
   parallel_for(blocks.count, grain, [&](int worker, int64_t begin, int64_t end) {
     Block block;
     block.inputs = reordered + weights_size + worker * worker_size;
     block.sums = block.inputs + groups * kDepth * kGroup;
     for (int64_t b = begin; b < end; ++b) {
       split(plan, blocks.first(b), blocks.first(b + 1), block);
-      const Finish finish{plan, inputs, result, block};
-      for (int64_t first = 0; first == 0 || first < plan.terms; first += kDepth) {
-        const int64_t count = std::min(kDepth, plan.terms - first);
-        const bool last = first + count == plan.terms;
-        gather_block(plan, inputs.x, first, count, block);
+      const Finish finish{plan, inputs, result, block, streamed};
+      for (int64_t first = 0; first == 0 || first < plan.places; first += kDepth) {
+        const int64_t count = std::min(kDepth, plan.places - first);
+        const bool last = first + count == plan.places;
+        if (inputs.x.half == nullptr) {
+          gather_block<Place>(plan, inputs.x.single, first, count, block);
+        } else {
+          gather_block<Place>(plan, inputs.x.half, first, count, block);
+        }
         int64_t pieces[kMostGroups];  // in which each group begins
         for (int64_t g = 0, piece = 0; g < block.groups; ++g) {
           while (block.pieces[piece].place + block.pieces[piece].count <= g * kGroup) ++piece;
@@ -314,8 +407,8 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
               float* kept = block.sums + (g * plan.quads + q) * kQuad * kGroup;
               Sums sums{};
               if (first > 0) sums = load_sums(kept);
-              multiply_add(reordered + first * plan.quads * kQuad + q * count * kQuad,
-                           block.inputs + g * kDepth * kGroup, count, sums);
+              multiply_add<Place>(reordered + first * plan.quads * kQuad + q * count * kQuad,
+                                  block.inputs + g * kDepth * kGroup, count, sums);
               if (!last) {
                 store_sums(kept, sums);
                 continue;
@@ -328,9 +421,19 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
         }
       }
     }
+    if (streamed) stream_fence();
   });
   give_large_block(memory);
   return true;
+}
+
+#if HTC_TARGET_LEVEL < 3
+bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+  return conv2d_of<Single>(inputs, shape, result);
+}
+#endif
+bool conv2d_bf16(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+  return conv2d_of<Pair>(inputs, shape, result);
 }
 
 }  // namespace htc::cpu::HTC_TARGET
@@ -339,6 +442,9 @@ bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result)
 namespace htc::cpu {
 
 bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result) {
+  if (inputs.x.half != nullptr || inputs.weights.half != nullptr) {
+    return HTC_DISPATCH_BF16(conv2d_bf16)(inputs, shape, result);
+  }
   return HTC_DISPATCH(conv2d)(inputs, shape, result);
 }
 

@@ -9,18 +9,23 @@
 #include "htc/ops/conv3x3.h"
 #include "htc/parallel.h"
 
+#define HTC_TARGET_WITH_BF16
 #define HTC_TARGET_SOURCE "cpu/conv3x3_cpu.cpp"
 #include "cpu/foreach_target.h"
 // Per target from here on.
 #include "cpu/simd.h"
 // After it.
+#include "cpu/simd_half.h"
+// After both.
 #include "cpu/gemm_tile.h"
 
 namespace htc::cpu::HTC_TARGET {
 
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
-constexpr int64_t kMostGroups = 4;  // of one piece of work
-constexpr int64_t kLine = 16;       // numbers of a cache line
+constexpr int64_t kMostGroups = 4;         // of one piece of work
+constexpr int64_t kMostStackedGroups = 2;  // the same where vectors are stacked
+constexpr int64_t kMostQuads = 16;         // whose products are computed before they become pixels
+constexpr int64_t kLine = 16;              // numbers of a cache line
 // A vector of tiles lies in one row of tiles; or in small pictures, like those of RoIs, in several
 // rows of kStrip tiles each ("stacked"): half of its lanes would stay empty otherwise.
 constexpr int kStrip = 4, kStrips = kLanes<float> / kStrip;
@@ -35,15 +40,20 @@ constexpr int64_t kSkew = 32;
 // Bytes from which on a result does not stay in the caches until it is read: it goes past them.
 constexpr int64_t kStreamed = int64_t{12} << 20;
 
+// What is interpolated at, but for 0 and infinity: +-kNear and +-kFar. Chosen for the least error
+// in bfloat16; their powers are exact.
+constexpr float kNear = 0.6875f, kFar = 1.5f;
+constexpr float kNear2 = kNear * kNear, kFar2 = kFar * kFar;
+
 using V = Vec<float>;
 
 // Where the numbers of one piece of work lie.
 struct Block {
   float* padded;   // [kPatch, row]: rows of the picture with zeros around; stacked: for each place
                    // of a vector in a picture [kStackedRows, kStackedRow]
-  float* patches;  // [kPoints, tiles + lanes]: of one channel
-  float* inputs;   // [kPoints, groups, C, kGroup], kSkew between groups
-  float* outputs;  // [kPoints, K, tiles], kSkew between points
+  float* patches;  // [kTerms, kPoints, tiles + lanes]: of the channels of one place
+  float* inputs;   // [kPoints, groups, places of C, kGroup], kSkew between groups
+  float* outputs;  // [kPoints, filters of kMostQuads, tiles], kSkew between points
 };
 
 // A run of neighbouring tiles of one row of tiles; stacked: a vector, from the row on.
@@ -52,60 +62,86 @@ struct Run {
   int64_t first;  // place of the first in the block
 };
 
-// The weights of four filters, transformed: [C, kQuad] at each point.
-inline void transform_quad(const float* weights, int64_t channels, int64_t count, float* target,
+typedef float Quad __attribute__((vector_size(16)));
+typedef int32_t QuadWords __attribute__((vector_size(16)));
+
+// A channel's weights of `count` of four filters, transformed: a row of points after the other.
+template <typename T>
+inline void transform_weights(const T* weights, int64_t filter_stride, int64_t count,
+                              Quad* points) {
+  Quad g[3][3];
+  for (int i = 0; i < 9; ++i) {
+    Quad q{};
+    for (int64_t k = 0; k < count; ++k) q[k] = to_compute(weights[k * filter_stride + i]);
+    g[i / 3][i % 3] = q;
+  }
+  Quad rows[kPatch][3];
+  const auto transform = [](Quad a, Quad b, Quad c, Quad* to, int stride) {
+    constexpr float kNearFactor = 0.5f / (kNear2 * (kNear2 - kFar2));
+    constexpr float kFarFactor = 0.5f / (kFar2 * (kFar2 - kNear2));
+    const Quad near = (a + c * kNear2) * kNearFactor, near_odd = b * (kNear * kNearFactor);
+    const Quad far = (a + c * kFar2) * kFarFactor, far_odd = b * (kFar * kFarFactor);
+    to[0] = a * (1.f / (kNear2 * kFar2));
+    to[stride] = near + near_odd;
+    to[2 * stride] = near - near_odd;
+    to[3 * stride] = far + far_odd;
+    to[4 * stride] = far - far_odd;
+    to[5 * stride] = c;
+  };
+  for (int j = 0; j < 3; ++j) transform(g[0][j], g[1][j], g[2][j], &rows[0][j], 3);
+  for (int i = 0; i < kPatch; ++i) {
+    transform(rows[i][0], rows[i][1], rows[i][2], points + i * kPatch, 1);
+  }
+}
+
+// The weights of four filters, transformed: [places of C, kQuad] at each point.
+template <typename Place, typename T>
+inline void transform_quad(const T* weights, int64_t channels, int64_t count, float* target,
                            int64_t point_stride) {
-  typedef float Quad __attribute__((vector_size(16)));
-  for (int64_t c = 0; c < channels; ++c) {
-    Quad g[3][3];
-    for (int i = 0; i < 9; ++i) {
-      Quad q{};
-      for (int64_t k = 0; k < count; ++k) q[k] = weights[(k * channels + c) * 9 + i];
-      g[i / 3][i % 3] = q;
+  for (int64_t c = 0; c < channels; c += Place::kTerms) {
+    Quad points[Place::kTerms][kPoints];
+    for (int64_t own = 0; own < Place::kTerms; ++own) {
+      const bool there = c + own < channels;
+      transform_weights(weights + (c + own) * 9 * there, channels * 9, there ? count : 0,
+                        points[own]);
     }
-    Quad rows[kPatch][3];
-    const auto transform = [](Quad a, Quad b, Quad c, Quad* to, int stride) {
-      const Quad even = (a + c) * (1.f / 6), odd = b * (1.f / 6);
-      const Quad outer = a * (1.f / 24) + c * (1.f / 6), middle = b * (1.f / 12);
-      to[0] = a * 0.25f;
-      to[stride] = -even - odd;
-      to[2 * stride] = odd - even;
-      to[3 * stride] = outer + middle;
-      to[4 * stride] = outer - middle;
-      to[5 * stride] = c;
-    };
-    for (int j = 0; j < 3; ++j) transform(g[0][j], g[1][j], g[2][j], &rows[0][j], 3);
-    for (int i = 0; i < kPatch; ++i) {
-      Quad points[kPatch];
-      transform(rows[i][0], rows[i][1], rows[i][2], points, 1);
-      for (int j = 0; j < kPatch; ++j) {
-        float* to = target + (i * kPatch + j) * point_stride + c * kQuad;
-        if (c % 4 == 0) __builtin_prefetch(to + 4 * kLine, 1, 3);
-        __builtin_memcpy(to, &points[j], 16);
+    float* to = target + c / Place::kTerms * kQuad;
+    for (int point = 0; point < kPoints; ++point, to += point_stride) {
+      if (c / Place::kTerms % 4 == 0) __builtin_prefetch(to + 4 * kLine, 1, 3);
+      Quad places = points[0][point];
+      if constexpr (Place::kTerms == 2) {
+        places = Pair::of_vectors<QuadWords>(points[0][point], points[1][point]);
       }
+      __builtin_memcpy(to, &places, sizeof(places));
     }
   }
 }
 
 // Six numbers along one axis to the six that are multiplied.
 HTC_INLINE void transform_patch(const V* d, V* t) {
-  const V a = d[4] - d[2] * 4.f, b = d[3] - d[1] * 4.f;
-  const V c = d[4] - d[2], e = (d[3] - d[1]) * 2.f;
-  t[0] = d[0] * 4.f - d[2] * 5.f + d[4];
-  t[1] = a + b;
-  t[2] = a - b;
-  t[3] = c + e;
-  t[4] = c - e;
-  t[5] = d[1] * 4.f - d[3] * 5.f + d[5];
+  const V near = broadcast(kNear), far = broadcast(kFar);
+  const V minus_near2 = broadcast(-kNear2), minus_far2 = broadcast(-kFar2);
+  const V product = broadcast(kNear2 * kFar2), minus_sum = broadcast(-kNear2 - kFar2);
+  const V a = fma(d[2], minus_far2, d[4]), b = fma(d[1], minus_far2, d[3]);
+  const V c = fma(d[2], minus_near2, d[4]), e = fma(d[1], minus_near2, d[3]);
+  t[0] = fma(d[0], product, fma(d[2], minus_sum, d[4]));
+  t[1] = fma(b, near, a);
+  t[2] = fma(b, -near, a);
+  t[3] = fma(e, far, c);
+  t[4] = fma(e, -far, c);
+  t[5] = fma(d[1], product, fma(d[3], minus_sum, d[5]));
 }
 
 // And six products to the four pixels along an axis.
 HTC_INLINE void transform_tile(const V* m, V* y) {
+  const V near = broadcast(kNear), far = broadcast(kFar);
+  const V near2 = broadcast(kNear2), far2 = broadcast(kFar2);
+  const V near3 = broadcast(kNear * kNear2), far3 = broadcast(kFar * kFar2);
   const V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
   y[0] = m[0] + a + c;
-  y[1] = b + d * 2.f;
-  y[2] = a + c * 4.f;
-  y[3] = b + d * 8.f + m[5];
+  y[1] = fma(d, far, b * near);
+  y[2] = fma(c, far2, a * near2);
+  y[3] = fma(d, far3, fma(b, near3, m[5]));
 }
 
 // Pixels of a row of padded pixels.
@@ -189,7 +225,7 @@ HTC_INLINE void transform_vector(const float* p, int64_t row, float* target, int
 // One channel of a run of tiles, padded: patches[point, first ..]. `next`: the plane that is wanted
 // then, whose pixels are fetched meanwhile, a few at a time; or null.
 inline void transform_run(const Conv3x3Shape& shape, const Run& run, int64_t tiles,
-                          const float* next, const Block& block) {
+                          const float* next, const float* padded, float* patches) {
   const int64_t lanes = kLanes<float>, size = row_size(run);
   for (int64_t g = 0; g * lanes < run.count; ++g) {
     if (next != nullptr) {
@@ -202,8 +238,8 @@ inline void transform_run(const Conv3x3Shape& shape, const Run& run, int64_t til
         }
       }
     }
-    transform_vector<false>(block.padded + g * lanes * kTile, size,
-                            block.patches + run.first + g * lanes, tiles + lanes);
+    transform_vector<false>(padded + g * lanes * kTile, size, patches + run.first + g * lanes,
+                            tiles + lanes);
   }
 }
 
@@ -266,9 +302,13 @@ HTC_INLINE void untransform_vector(const float* source, int64_t point_stride, fl
   }
 }
 
-bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
-             const float* add, const Conv3x3Shape& shape, float* result) {
+template <typename Place>
+inline bool conv3x3_of(const float* x, const MixedFloats& weights, const float* scale,
+                       const float* bias, const float* add, const Conv3x3Shape& shape,
+                       float* result) {
+  constexpr int64_t kTerms = Place::kTerms;
   const int64_t channels = shape.channels, filters = shape.filters;
+  const int64_t places = (channels + kTerms - 1) / kTerms;
   const int64_t plane = shape.height * shape.width;
   const int64_t tile_rows = (shape.height + kTile - 1) / kTile;
   const int64_t tile_columns = (shape.width + kTile - 1) / kTile;
@@ -276,23 +316,22 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
   if (all_tiles == 0 || filters == 0) return true;
   const int64_t quads = (filters + kQuad - 1) / kQuad;
   const int64_t workers = num_threads();
-  const GroupBlocks blocks(all_tiles, kMostGroups, workers);
-  const int64_t groups = blocks.most_groups(), tiles = groups * kGroup;
-
   const int64_t lanes = kLanes<float>;
   // In stacks where each picture is so many whole vectors.
   const bool stacked = kStrips > 1 && tile_columns == kStrip && tile_rows % kStrips == 0 &&
                        tile_rows <= kMostStackedRows;
+  const GroupBlocks blocks(all_tiles, stacked ? kMostStackedGroups : kMostGroups, workers);
+  const int64_t groups = blocks.most_groups(), tiles = groups * kGroup;
   const int64_t padded_size = stacked
                                   ? tile_rows / kStrips * kStackedRows * kStackedRow
                                   : kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
   const int64_t patches_size = kPoints * (tiles + lanes);
-  const int64_t group_stride = channels * kGroup + kSkew;
+  const int64_t group_stride = places * kGroup + kSkew;
   const int64_t inputs_size = kPoints * groups * group_stride;
-  const int64_t output_stride = quads * kQuad * tiles + kSkew;  // from a point to the next
+  const int64_t output_stride = std::min(quads, kMostQuads) * kQuad * tiles + kSkew;
   const int64_t outputs_size = kPoints * output_stride + lanes;
-  const int64_t worker_size = padded_size + patches_size + inputs_size + outputs_size;
-  const int64_t weight_stride = quads * channels * kQuad + kSkew;  // from a point to the next
+  const int64_t worker_size = padded_size + kTerms * patches_size + inputs_size + outputs_size;
+  const int64_t weight_stride = quads * places * kQuad + kSkew;  // from a point to the next
   const int64_t weights_size = kPoints * weight_stride;
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
@@ -301,9 +340,14 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
 
   parallel_for(quads, 4, [&](int, int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
-      transform_quad(weights + q * kQuad * channels * 9, channels,
-                     std::min<int64_t>(kQuad, filters - q * kQuad),
-                     transformed + q * channels * kQuad, weight_stride);
+      const int64_t first = q * kQuad * channels * 9;
+      const int64_t count = std::min<int64_t>(kQuad, filters - q * kQuad);
+      float* target = transformed + q * places * kQuad;
+      if (weights.half == nullptr) {
+        transform_quad<Place>(weights.single + first, channels, count, target, weight_stride);
+      } else {
+        transform_quad<Place>(weights.half + first, channels, count, target, weight_stride);
+      }
     }
   });
 
@@ -313,7 +357,7 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     block.inputs = transformed + weights_size + worker * worker_size;
     block.outputs = block.inputs + inputs_size;
     block.patches = block.outputs + outputs_size;
-    block.padded = block.patches + patches_size;
+    block.padded = block.patches + kTerms * patches_size;
     Run runs[kMostGroups * kGroup];
     int64_t num_runs = 0;
     const int64_t first = blocks.first(item), last = blocks.first(item + 1);
@@ -326,70 +370,87 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
     const int64_t used = (last - first + kGroup - 1) / kGroup;
     if (stacked) std::fill(block.padded, block.padded + padded_size, 0.f);
     for (int64_t c = 0; c < channels; ++c) {
+      float* const patches = block.patches + c % kTerms * patches_size;
       for (int64_t r = 0; r < num_runs; ++r) {
         const Run& run = runs[r];
         const float* source = x + (run.picture * channels + c) * plane;
         if (stacked) {
           float* padded = block.padded + run.row / kStrips * kStackedRows * kStackedRow;
+          for (int64_t i = 0; i < plane; i += kLine) {  // of the channel after the next
+            __builtin_prefetch(source + 2 * plane + i, 0, 3);
+          }
           pad_stack(source, shape, run, padded);
-          transform_vector<true>(padded, kStackedRow, block.patches + run.first, tiles + lanes);
+          transform_vector<true>(padded, kStackedRow, patches + run.first, tiles + lanes);
         } else {
           const float* next = c + 1 < channels ? source + plane : nullptr;
           pad_run(source, shape, run, block);
-          transform_run(shape, run, tiles, next, block);
+          transform_run(shape, run, tiles, next, block.padded, patches);
         }
       }
+      const bool last_of_place = c % kTerms == kTerms - 1 || c == channels - 1;
+      if (!last_of_place) continue;
       for (int point = 0; point < kPoints; ++point) {
-        spread(block.patches + point * (tiles + lanes), used, group_stride,
-               block.inputs + point * groups * group_stride + c * kGroup);
-      }
-    }
-    for (int point = 0; point < kPoints; ++point) {
-      for (int64_t g = 0; g < used; ++g) {
-        const float* inputs = block.inputs + (point * groups + g) * group_stride;
-        for (int64_t q = 0; q < quads; ++q) {
-          float* outputs = block.outputs + point * output_stride + q * kQuad * tiles + g * kGroup;
-          for (int i = 0; i < kQuad; ++i) {
-            __builtin_prefetch(outputs + i * tiles, 1, 3);
-            __builtin_prefetch(outputs + i * tiles + kLine, 1, 3);
-          }
-          Sums sums{};
-          multiply_add(transformed + point * weight_stride + q * channels * kQuad, inputs, channels,
-                       sums);
-          for (int i = 0; i < kQuad * kVectors; ++i) {
-            store(outputs + i / kVectors * tiles + i % kVectors * lanes,
-                  sums.v[i / kVectors][i % kVectors]);
-          }
+        const float* from = block.patches + point * (tiles + lanes);
+        float* target = block.inputs + point * groups * group_stride + c / kTerms * kGroup;
+        if constexpr (kTerms == 1) {
+          spread(from, used, group_stride, target);
+        } else {
+          // Without a second channel the first one's numbers meet weights of 0.
+          const int64_t second = c % kTerms == 0 ? 0 : patches_size;
+          spread_pairs(from, from + second, used, group_stride, target);
         }
       }
     }
-    for (int64_t k = 0; k < filters; ++k) {
-      const float factor = scale == nullptr ? 1.f : scale[k];
-      const float shift = bias == nullptr ? 0.f : bias[k];
-      const float* outputs = block.outputs + k * tiles;
-      for (int point = 0; k + 1 < filters && point < kPoints; ++point) {
-        const float* next = outputs + tiles + point * output_stride;
-        for (int64_t i = 0; i < last - first; i += kLine) __builtin_prefetch(next + i, 0, 3);
-      }
-      for (int64_t r = 0; r < num_runs; ++r) {
-        const Run& run = runs[r];
-        const int64_t y = run.row * kTile, column = run.column * kTile;
-        const int64_t place =
-            (run.picture * filters + k) * plane + y * shape.width + column;  // in the result
-        Target target{result + place, add == nullptr ? nullptr : add + place,
-                      shape.width,    shape.height - y,
-                      shape.width,    streamed};
-        if (stacked) {
-          untransform_vector<true>(outputs + run.first, output_stride, factor, shift, shape.relu,
-                                   target);
-          continue;
+    for (int64_t first_quad = 0; first_quad < quads; first_quad += kMostQuads) {
+      const int64_t end_quad = std::min(first_quad + kMostQuads, quads);
+      for (int point = 0; point < kPoints; ++point) {
+        for (int64_t g = 0; g < used; ++g) {
+          const float* inputs = block.inputs + (point * groups + g) * group_stride;
+          float* outputs = block.outputs + point * output_stride + g * kGroup;
+          for (int64_t q = first_quad; q < end_quad; ++q, outputs += kQuad * tiles) {
+            for (int i = 0; i < kQuad; ++i) {
+              __builtin_prefetch(outputs + i * tiles, 1, 3);
+              __builtin_prefetch(outputs + i * tiles + kLine, 1, 3);
+            }
+            Sums sums{};
+            multiply_add<Place>(transformed + point * weight_stride + q * places * kQuad, inputs,
+                                places, sums);
+            for (int i = 0; i < kQuad * kVectors; ++i) {
+              store(outputs + i / kVectors * tiles + i % kVectors * lanes,
+                    sums.v[i / kVectors][i % kVectors]);
+            }
+          }
         }
-        for (int64_t t = 0; t < run.count; t += lanes) {
-          target.pixels = result + place + t * kTile;
-          if (add != nullptr) target.add = add + place + t * kTile;
-          target.columns = std::min((run.count - t) * kTile, shape.width - column - t * kTile);
-          untransform_vector<false>(outputs + run.first + t, output_stride, factor, shift,
-                                    shape.relu, target);
+      }
+      const int64_t end_filter = std::min(end_quad * kQuad, filters);
+      for (int64_t k = first_quad * kQuad; k < end_filter; ++k) {
+        const float factor = scale == nullptr ? 1.f : scale[k];
+        const float shift = bias == nullptr ? 0.f : bias[k];
+        const float* outputs = block.outputs + (k - first_quad * kQuad) * tiles;
+        for (int point = 0; k + 1 < end_filter && point < kPoints; ++point) {
+          const float* next = outputs + tiles + point * output_stride;
+          for (int64_t i = 0; i < last - first; i += kLine) __builtin_prefetch(next + i, 0, 3);
+        }
+        for (int64_t r = 0; r < num_runs; ++r) {
+          const Run& run = runs[r];
+          const int64_t y = run.row * kTile, column = run.column * kTile;
+          const int64_t place =
+              (run.picture * filters + k) * plane + y * shape.width + column;  // in the result
+          Target target{result + place, add == nullptr ? nullptr : add + place,
+                        shape.width,    shape.height - y,
+                        shape.width,    streamed};
+          if (stacked) {
+            untransform_vector<true>(outputs + run.first, output_stride, factor, shift, shape.relu,
+                                     target);
+            continue;
+          }
+          for (int64_t t = 0; t < run.count; t += lanes) {
+            target.pixels = result + place + t * kTile;
+            if (add != nullptr) target.add = add + place + t * kTile;
+            target.columns = std::min((run.count - t) * kTile, shape.width - column - t * kTile);
+            untransform_vector<false>(outputs + run.first + t, output_stride, factor, shift,
+                                      shape.relu, target);
+          }
         }
       }
     }
@@ -397,6 +458,17 @@ bool conv3x3(const float* x, const float* weights, const float* scale, const flo
   });
   give_large_block(memory);
   return true;
+}
+
+#if HTC_TARGET_LEVEL < 3
+bool conv3x3(const float* x, const MixedFloats& weights, const float* scale, const float* bias,
+             const float* add, const Conv3x3Shape& shape, float* result) {
+  return conv3x3_of<Single>(x, weights, scale, bias, add, shape, result);
+}
+#endif
+bool conv3x3_bf16(const float* x, const MixedFloats& weights, const float* scale, const float* bias,
+                  const float* add, const Conv3x3Shape& shape, float* result) {
+  return conv3x3_of<Pair>(x, weights, scale, bias, add, shape, result);
 }
 
 }  // namespace htc::cpu::HTC_TARGET
@@ -409,7 +481,7 @@ namespace {
 // picture's results may not depend on how many there are.
 constexpr int64_t kLeastPixels = 65;
 
-bool sum_directly(const float* x, const float* weights, const float* scale, const float* bias,
+bool sum_directly(const float* x, const MixedFloats& weights, const float* scale, const float* bias,
                   const float* add, const Conv3x3Shape& shape, float* result) {
   Conv2dShape direct;
   direct.num_pictures = shape.num_pictures;
@@ -425,10 +497,13 @@ bool sum_directly(const float* x, const float* weights, const float* scale, cons
 
 }  // namespace
 
-bool conv3x3(const float* x, const float* weights, const float* scale, const float* bias,
+bool conv3x3(const float* x, const MixedFloats& weights, const float* scale, const float* bias,
              const float* add, const Conv3x3Shape& shape, float* result) {
   if (shape.height * shape.width < kLeastPixels) {
     return sum_directly(x, weights, scale, bias, add, shape, result);
+  }
+  if (weights.half != nullptr) {
+    return HTC_DISPATCH_BF16(conv3x3_bf16)(x, weights, scale, bias, add, shape, result);
   }
   return HTC_DISPATCH(conv3x3)(x, weights, scale, bias, add, shape, result);
 }

@@ -10,7 +10,8 @@ namespace {
 CpuTarget decide() {
   const CpuTarget best = best_cpu_target();
   if (const char* wanted = std::getenv("HTC_OPS_TARGET")) {
-    for (const CpuTarget target : {CpuTarget::kPortable, CpuTarget::kAvx2, CpuTarget::kAvx512}) {
+    for (const CpuTarget target :
+         {CpuTarget::kPortable, CpuTarget::kAvx2, CpuTarget::kAvx512, CpuTarget::kAvx512Bf16}) {
       if (std::strcmp(wanted, cpu_target_name(target)) == 0 && target <= best) return target;
     }
   }
@@ -27,6 +28,9 @@ CpuTarget best_cpu_target() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
+#  if HTC_BF16_TARGET
+  if (avx512 && __builtin_cpu_supports("avx512bf16")) return CpuTarget::kAvx512Bf16;
+#  endif
   return avx512 ? CpuTarget::kAvx512 : avx2 ? CpuTarget::kAvx2 : CpuTarget::kPortable;
 #else
   return CpuTarget::kPortable;
@@ -40,6 +44,8 @@ CpuTarget cpu_target() {
 
 const char* cpu_target_name(CpuTarget target) {
   switch (target) {
+    case CpuTarget::kAvx512Bf16:
+      return "avx512_bf16";
     case CpuTarget::kAvx512:
       return "avx512";
     case CpuTarget::kAvx2:

@@ -7,13 +7,21 @@
 #else
 #  define HTC_X86_TARGETS 0
 #endif
+// Whether the compiler knows the instructions that multiply bfloat16 numbers.
+#if HTC_X86_TARGETS && __GNUC__ >= 11
+#  define HTC_BF16_TARGET 1
+#else
+#  define HTC_BF16_TARGET 0
+#endif
 
 namespace htc {
 
-enum class CpuTarget { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
+// The last one is of use to the kernels alone that multiply bfloat16 numbers; the others take the
+// one before.
+enum class CpuTarget { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Bf16 = 3 };
 
-// The best target of this processor, or a lower one named by HTC_OPS_TARGET=portable|avx2|avx512.
-// Decided once.
+// The best target of this processor, or a lower one named by
+// HTC_OPS_TARGET=portable|avx2|avx512|avx512_bf16. Decided once.
 CpuTarget cpu_target();
 
 // The best target of this processor.
@@ -27,9 +35,17 @@ const char* cpu_target_name(CpuTarget target);
 // `function` (arguments in parentheses follow) that suits the processor.
 #if HTC_X86_TARGETS
 #  define HTC_DISPATCH(function)                                         \
-    (::htc::cpu_target() == ::htc::CpuTarget::kAvx512 ? avx512::function \
+    (::htc::cpu_target() >= ::htc::CpuTarget::kAvx512 ? avx512::function \
      : ::htc::cpu_target() == ::htc::CpuTarget::kAvx2 ? avx2::function   \
                                                       : portable::function)
 #else
 #  define HTC_DISPATCH(function) (portable::function)
+#endif
+// The same in files that are compiled for avx512_bf16 too (foreach_target.h).
+#if HTC_BF16_TARGET
+#  define HTC_DISPATCH_BF16(function)                                             \
+    (::htc::cpu_target() == ::htc::CpuTarget::kAvx512Bf16 ? avx512_bf16::function \
+                                                          : HTC_DISPATCH(function))
+#else
+#  define HTC_DISPATCH_BF16(function) HTC_DISPATCH(function)
 #endif

@@ -1,5 +1,5 @@
 // The matrix product that convolutions are made of: kQuad filters by kGroup pixels at once, held in
-// registers. Read once per target, inside its namespace, after simd.h.
+// registers. Read once per target, inside its namespace, after simd_half.h.
 //
 // No include guard: foreach_target.h reads it again for every instruction set.
 #ifndef HTC_TARGET
@@ -11,7 +11,7 @@ namespace htc::cpu::HTC_TARGET {
 constexpr int kQuad = 4;     // filters that the inner product computes at once
 constexpr int kVectors = 3;  // vectors of pixels that it computes at once
 constexpr int64_t kGroup = kVectors * kLanes<float>;
-// Terms of a sum that are taken in one go: so many times kGroup inputs stay in the first-level
+// Places of a sum that are taken in one go: so many times kGroup inputs stay in the first-level
 // cache.
 constexpr int64_t kDepth = 256;
 
@@ -35,7 +35,95 @@ struct Sums {
   Vec<float> v[kQuad][kVectors];
 };
 
-// sums += weights [count, kQuad] times inputs [count, kGroup], in order of the terms.
+// What lies in the place of a number of the matrices, of weights as of inputs.
+//
+// One term of the sum, in float32.
+struct Single {
+  static constexpr int64_t kTerms = 1;
+
+  HTC_INLINE static Vec<float> broadcast_place(const float* place) { return broadcast(*place); }
+  HTC_INLINE static Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> sum) {
+    return fma(a, b, sum);
+  }
+  // As many places as a vector has lanes, of terms that lie side by side.
+  template <typename T>
+  HTC_INLINE static Vec<float> read(const T* terms) {
+    return load_compute(terms);
+  }
+};
+
+// Two terms that follow each other, in bfloat16, the first in the lower half. Products and sums are
+// float32's. (How a processor rounds between the two of a pair is its own affair, and it may take
+// numbers below 1e-38 for 0.)
+struct Pair {
+  static constexpr int64_t kTerms = 2;
+  using Words = Vec<int32_t>;
+
+  HTC_INLINE static Vec<float> broadcast_place(const float* place) {
+    int32_t word;  // not as a float: half of these bits may be anything
+    __builtin_memcpy(&word, place, sizeof(word));
+    return (Vec<float>)broadcast(word);
+  }
+  HTC_INLINE static Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> sum) {
+#if HTC_TARGET_LEVEL >= 3
+    return (Vec<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    const auto later =
+        fma((Vec<float>)((Words)a & -0x10000), (Vec<float>)((Words)b & -0x10000), sum);
+    return fma((Vec<float>)((Words)a << 16), (Vec<float>)((Words)b << 16), later);
+#endif
+  }
+
+  HTC_INLINE static Vec<float> read(const float* terms) {
+    const Vec<float> a = load(terms), b = load(terms + kLanes<float>);
+#if HTC_TARGET_LEVEL >= 3
+    return (Vec<float>)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+#else
+    return of(even_lanes<float>(a, b), odd_lanes<float>(a, b));
+#endif
+  }
+  HTC_INLINE static Vec<float> read(const bfloat16* terms) {
+    Vec<float> result;
+    __builtin_memcpy(&result, terms, sizeof(result));
+    return result;
+  }
+  // Rounded to nearest, ties to even.
+  HTC_INLINE static Vec<float> of(Vec<float> first, Vec<float> second) {
+#if HTC_TARGET_LEVEL >= 3
+    const __m512i turns =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512bh halves = _mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    return (Vec<float>)_mm512_permutexvar_epi16(turns, (__m512i)halves);
+#else
+    return of_vectors<Words>(first, second);
+#endif
+  }
+  // The same of vectors of any length, with as many words.
+  template <typename W, typename V>
+  HTC_INLINE static V of_vectors(V first, V second) {
+    const W low = rounded<W>(first), high = rounded<W>(second);
+    return (V)(((low >> 16) & 0xffff) | (high & -0x10000));
+  }
+  static float of(bfloat16 first, bfloat16 second) {
+    const uint32_t word = first.bits | static_cast<uint32_t>(second.bits) << 16;
+    float place;
+    __builtin_memcpy(&place, &word, sizeof(place));
+    return place;
+  }
+
+ private:
+  // In the upper halves.
+  template <typename W, typename V>
+  HTC_INLINE static W rounded(V v) {
+    const W words = (W)v;
+    const W nearest = words + (0x7fff + ((words >> 16) & 1));
+    return v != v ? words | 0x400000 : nearest;  // a NaN stays one
+  }
+};
+
+// sums += weights [count, kQuad] times inputs [count, kGroup], in order of the places.
+template <typename Place>
 HTC_INLINE void multiply_add(const float* weights, const float* inputs, int64_t count, Sums& sums) {
   Sums sum = sums;
 #pragma GCC unroll 4  // without it g++ 12 reads inputs again for each filter, a quarter slower
@@ -43,8 +131,10 @@ HTC_INLINE void multiply_add(const float* weights, const float* inputs, int64_t 
     Vec<float> in[kVectors];
     for (int v = 0; v < kVectors; ++v) in[v] = load(inputs + v * kLanes<float>);
     for (int k = 0; k < kQuad; ++k) {
-      const Vec<float> weight = broadcast(weights[k]);
-      for (int v = 0; v < kVectors; ++v) sum.v[k][v] = fma(in[v], weight, sum.v[k][v]);
+      const Vec<float> weight = Place::broadcast_place(weights + k);
+      for (int v = 0; v < kVectors; ++v) {
+        sum.v[k][v] = Place::multiply_add(in[v], weight, sum.v[k][v]);
+      }
     }
   }
   sums = sum;
@@ -64,11 +154,25 @@ HTC_INLINE void store_sums(float* target, const Sums& sums) {
 }
 
 // A row of pixels to where `multiply_add` reads it: kGroup of them in each group.
-HTC_INLINE void spread(const float* row, int64_t groups, int64_t group_stride, float* target) {
+template <typename T>
+HTC_INLINE void spread(const T* row, int64_t groups, int64_t group_stride, float* target) {
   for (int64_t g = 0; g < groups; ++g) {
     for (int v = 0; v < kVectors; ++v) {
       const int64_t place = v * kLanes<float>;
-      store(target + g * group_stride + place, load(row + g * kGroup + place));
+      store(target + g * group_stride + place, load_compute(row + g * kGroup + place));
+    }
+  }
+}
+
+// The same of two terms that share their places.
+template <typename T>
+HTC_INLINE void spread_pairs(const T* first, const T* second, int64_t groups, int64_t group_stride,
+                             float* target) {
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t place = v * kLanes<float>, from = g * kGroup + place;
+      store(target + g * group_stride + place,
+            Pair::of(load_compute(first + from), load_compute(second + from)));
     }
   }
 }

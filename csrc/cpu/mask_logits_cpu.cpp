@@ -7,39 +7,60 @@
 #include "htc/ops/mask_logits.h"
 #include "htc/parallel.h"
 
+#define HTC_TARGET_WITH_BF16
 #define HTC_TARGET_SOURCE "cpu/mask_logits_cpu.cpp"
 #include "cpu/foreach_target.h"
 // Per target from here on.
 #include "cpu/simd.h"
 // After it.
+#include "cpu/simd_half.h"
+// After both.
 #include "cpu/gemm_tile.h"
 
 namespace htc::cpu::HTC_TARGET {
 
-// Four positions of the deconvolution are the four rows of a product: [D, C, 4].
-inline void reorder_upsampling(const float* weights, const MaskLogitsShape& shape, int64_t d,
+// Four positions of the deconvolution are the four rows of a product: [D, places of C, 4].
+template <typename Place, typename T>
+inline void reorder_upsampling(const T* weights, const MaskLogitsShape& shape, int64_t d,
                                float* target) {
-  for (int64_t c = 0; c < shape.channels; ++c) {
-    std::memcpy(target + (d * shape.channels + c) * kQuad, weights + (c * shape.hidden + d) * kQuad,
-                kQuad * sizeof(float));
+  for (int64_t c = 0; c < shape.channels; c += Place::kTerms) {
+    for (int k = 0; k < kQuad; ++k) {
+      const auto number = [&](int64_t channel) {
+        if (channel >= shape.channels) return 0.f;
+        return to_compute(weights[(channel * shape.hidden + d) * kQuad + k]);
+      };
+      if constexpr (Place::kTerms == 1) {
+        *target++ = number(c);
+      } else {
+        *target++ = Pair::of(bfloat16::from_float(number(c)), bfloat16::from_float(number(c + 1)));
+      }
+    }
   }
 }
 
 // Three vectors of pixels at a time, each of one RoI; a RoI's last vector may be filled in part.
-bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+template <typename Place>
+inline bool mask_logits_of(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape,
+                           float* result) {
   static_assert(kQuad == 4, "as many as positions of a 2x2 deconvolution");
   const int64_t lanes = kLanes<float>, channels = shape.channels, hidden = shape.hidden;
   const int64_t plane = shape.height * shape.width;
   const int64_t roi_vectors = (plane + lanes - 1) / lanes, vectors = shape.num_rois * roi_vectors;
   if (vectors == 0) return true;
-  const int64_t weights_size = hidden * channels * kQuad, worker_size = channels * kGroup;
+  const int64_t places = (channels + Place::kTerms - 1) / Place::kTerms;
+  const int64_t weights_size = hidden * places * kQuad, worker_size = places * kGroup;
   const LargeBlock memory = take_large_block((weights_size + num_threads() * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const reordered = static_cast<float*>(memory.data);
   parallel_for(hidden, 16, [&](int, int64_t begin, int64_t end) {
     for (int64_t d = begin; d < end; ++d) {
-      reorder_upsampling(inputs.upsample_weights, shape, d, reordered);
+      float* target = reordered + d * places * kQuad;
+      if (inputs.upsample_weights.half == nullptr) {
+        reorder_upsampling<Place>(inputs.upsample_weights.single, shape, d, target);
+      } else {
+        reorder_upsampling<Place>(inputs.upsample_weights.half, shape, d, target);
+      }
     }
   });
 
@@ -57,10 +78,18 @@ bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, f
         count[v] = there ? static_cast<int>(std::min(lanes, plane - start[v])) : 0;
         class_weights[v] = inputs.weights + inputs.labels[roi[v]] * hidden;
         const float* source = inputs.features + roi[v] * channels * plane + start[v];
-        for (int64_t c = 0; c < channels; ++c) {
+        const auto read = [&](int64_t c) {
           const float* from = source + c * plane;
-          store(pixels + c * kGroup + v * lanes,
-                count[v] == lanes ? load(from) : load_first(from, count[v]));
+          return count[v] == lanes ? load(from) : load_first(from, count[v]);
+        };
+        for (int64_t i = 0; i < places; ++i) {
+          const int64_t c = i * Place::kTerms;
+          float* target = pixels + i * kGroup + v * lanes;
+          if constexpr (Place::kTerms == 1) {
+            store(target, read(c));
+          } else {
+            store(target, Pair::of(read(c), c + 1 < channels ? read(c + 1) : Vec<float>{}));
+          }
         }
       }
       Sums logits{};
@@ -70,7 +99,7 @@ bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, f
         for (auto& row : sums.v) {
           for (auto& value : row) value = bias;
         }
-        multiply_add(reordered + d * channels * kQuad, pixels, channels, sums);
+        multiply_add<Place>(reordered + d * places * kQuad, pixels, places, sums);
         for (int v = 0; v < kVectors; ++v) {
           const Vec<float> weight = broadcast(class_weights[v][d]);
           for (int k = 0; k < kQuad; ++k) {
@@ -96,12 +125,24 @@ bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, f
   return true;
 }
 
+#if HTC_TARGET_LEVEL < 3
+bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+  return mask_logits_of<Single>(inputs, shape, result);
+}
+#endif
+bool mask_logits_bf16(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+  return mask_logits_of<Pair>(inputs, shape, result);
+}
+
 }  // namespace htc::cpu::HTC_TARGET
 
 #if HTC_RUN_ONCE
 namespace htc::cpu {
 
 bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result) {
+  if (inputs.upsample_weights.half != nullptr) {
+    return HTC_DISPATCH_BF16(mask_logits_bf16)(inputs, shape, result);
+  }
   return HTC_DISPATCH(mask_logits)(inputs, shape, result);
 }
 

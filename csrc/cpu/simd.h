@@ -10,7 +10,7 @@
 
 namespace htc::cpu::HTC_TARGET {
 
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
 constexpr int kVectorBytes = 64;
 #elif HTC_TARGET_LEVEL == 1
 constexpr int kVectorBytes = 32;
@@ -50,7 +50,7 @@ HTC_INLINE void store(T* target, Vec<T> value) {
 // stream_fence() of this one alone. A plain store where the target has none.
 template <typename T>
 HTC_INLINE void stream(T* target, Vec<T> value) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   _mm512_stream_si512(reinterpret_cast<__m512i*>(target), (__m512i)value);
 #elif HTC_TARGET_LEVEL == 1
   _mm256_stream_si256(reinterpret_cast<__m256i*>(target), (__m256i)value);
@@ -158,7 +158,7 @@ HTC_INLINE Vec<T> zip_high(Vec<T> a, Vec<T> b) {
 // a * b + c, rounded once where the target can and twice beneath. Not for geometry that must round
 // as the oracle does.
 HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif HTC_TARGET_LEVEL == 1
   return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
@@ -167,7 +167,7 @@ HTC_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 #endif
 }
 HTC_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #elif HTC_TARGET_LEVEL == 1
   return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
@@ -178,7 +178,7 @@ HTC_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 // One bit a lane, lane 0 lowest.
 HTC_INLINE uint32_t bits(Mask<float> mask) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   return _mm512_movepi32_mask((__m512i)mask);
 #elif HTC_TARGET_LEVEL == 1
   return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
@@ -191,7 +191,7 @@ HTC_INLINE uint32_t bits(Mask<float> mask) {
 #endif
 }
 HTC_INLINE uint32_t bits(Mask<double> mask) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   return _mm512_movepi64_mask((__m512i)mask);
 #elif HTC_TARGET_LEVEL == 1
   return static_cast<uint32_t>(_mm256_movemask_pd((__m256d)mask));

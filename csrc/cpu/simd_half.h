@@ -18,7 +18,7 @@ HTC_INLINE Vec<float> load_compute(const bfloat16* source) {
   return (Vec<float>)(__builtin_convertvector(halves, Words) << 16);
 }
 HTC_INLINE Vec<float> load_compute(const float16* source) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   // (The unmasked form makes g++ 12 warn of its own header.)
   return (Vec<float>)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)source));
 #elif HTC_TARGET_LEVEL == 1
@@ -44,7 +44,7 @@ HTC_INLINE void store_compute(bfloat16* target, Vec<float> value) {
   __builtin_memcpy(target, &halves, sizeof(halves));
 }
 HTC_INLINE void store_compute(float16* target, Vec<float> value) {
-#if HTC_TARGET_LEVEL == 2
+#if HTC_TARGET_LEVEL >= 2
   _mm256_storeu_si256((__m256i*)target,
                       _mm512_maskz_cvtps_ph(0xffff, (__m512)value, _MM_FROUND_TO_NEAREST_INT));
 #elif HTC_TARGET_LEVEL == 1

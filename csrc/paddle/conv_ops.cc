@@ -2,6 +2,7 @@
 #include "htc/ops/conv2d.h"
 #include "htc/ops/conv3x3.h"
 #include "paddle/op_utils.h"
+#include "paddle/without_gil.h"
 
 namespace htc::binding {
 
@@ -14,8 +15,6 @@ namespace {
 // Checks both and returns what the shapes of the two operators have in common.
 template <typename Shape>
 Shape shape_of(const paddle::Tensor& x, const paddle::Tensor& weight, const char* op) {
-  check_cpu_float32(x, op, "x");
-  check_cpu_float32(weight, op, "weight");
   const auto size = x.shape(), filters = weight.shape();
   PD_CHECK(size.size() == 4, op, ": x must be [B, C, H, W]");
   PD_CHECK(filters.size() == 4 && filters[1] == size[1] && filters[2] > 0 && filters[3] > 0, op,
@@ -59,8 +58,8 @@ std::vector<paddle::Tensor> conv2d(const paddle::Tensor& x, const paddle::Tensor
   const std::vector<int64_t> out = {shape.num_pictures, shape.filters, shape.out_height(),
                                     shape.out_width()};
   Conv2dInputs inputs;
-  inputs.x = x.data<float>();
-  inputs.weights = weight.data<float>();
+  inputs.x = mixed_floats(x, kOp, "x");
+  inputs.weights = mixed_floats(weight, kOp, "weight");
   inputs.bias = of_filters(bias, shape.filters, kOp, "bias");
   inputs.scale = of_filters(scale, shape.filters, kOp, "scale");
   if (add) {
@@ -73,8 +72,15 @@ std::vector<paddle::Tensor> conv2d(const paddle::Tensor& x, const paddle::Tensor
              "] as the result, or half as high and wide");
     inputs.add = add->data<float>();
   }
-  auto result = new_tensor(out, x.dtype(), x.place());
-  PD_CHECK(cpu::conv2d(inputs, shape, result.data<float>()), kOp, ": there is not enough memory");
+  auto result = new_tensor(out, paddle::DataType::FLOAT32, x.place());
+  float* const target = result.data<float>();
+  bool done = false;
+  {
+    const int64_t terms = shape.channels * shape.kernel_height * shape.kernel_width;
+    const WithoutGil released(static_cast<double>(result.numel()) * terms);
+    done = cpu::conv2d(inputs, shape, target);
+  }
+  PD_CHECK(done, kOp, ": there is not enough memory");
   return {result};
 }
 
@@ -87,16 +93,17 @@ std::vector<std::vector<int64_t>> conv2d_shape(const std::vector<int64_t>& x,
            size_of_result(x[3], weight[3], stride, padding)}};
 }
 
-std::vector<paddle::DataType> conv2d_dtype(const paddle::DataType& x, const paddle::DataType&,
+std::vector<paddle::DataType> conv2d_dtype(const paddle::DataType&, const paddle::DataType&,
                                            const OptionalDtype&, const OptionalDtype&,
                                            const OptionalDtype&) {
-  return {x};
+  return {paddle::DataType::FLOAT32};
 }
 
 std::vector<paddle::Tensor> conv3x3(const paddle::Tensor& x, const paddle::Tensor& weight,
                                     const Optional& bias, const Optional& scale,
                                     const Optional& add, bool relu) {
   constexpr auto kOp = "conv3x3";
+  check_cpu_float32(x, kOp, "x");
   auto shape = shape_of<Conv3x3Shape>(x, weight, kOp);
   PD_CHECK(weight.shape()[2] == 3 && weight.shape()[3] == 3, kOp, ": weight must be [K, C, 3, 3]");
   shape.relu = relu;
@@ -107,11 +114,18 @@ std::vector<paddle::Tensor> conv3x3(const paddle::Tensor& x, const paddle::Tenso
              out[3], "] as the result");
   }
   auto result = new_tensor(out, x.dtype(), x.place());
-  PD_CHECK(cpu::conv3x3(x.data<float>(), weight.data<float>(),
-                        of_filters(scale, shape.filters, kOp, "scale"),
-                        of_filters(bias, shape.filters, kOp, "bias"),
-                        add ? add->data<float>() : nullptr, shape, result.data<float>()),
-           kOp, ": there is not enough memory");
+  const MixedFloats weights = mixed_floats(weight, kOp, "weight");
+  const float* const scales = of_filters(scale, shape.filters, kOp, "scale");
+  const float* const biases = of_filters(bias, shape.filters, kOp, "bias");
+  const float* const pixels = x.data<float>();
+  const float* const added = add ? add->data<float>() : nullptr;
+  float* const target = result.data<float>();
+  bool done = false;
+  {
+    const WithoutGil released(static_cast<double>(result.numel()) * 9 * shape.channels);
+    done = cpu::conv3x3(pixels, weights, scales, biases, added, shape, target);
+  }
+  PD_CHECK(done, kOp, ": there is not enough memory");
   return {result};
 }
 

@@ -1,5 +1,6 @@
 #include "htc/ops/mask_logits.h"
 #include "paddle/op_utils.h"
+#include "paddle/without_gil.h"
 
 namespace htc::binding {
 
@@ -10,7 +11,6 @@ std::vector<paddle::Tensor> mask_logits(const paddle::Tensor& features,
                                         const paddle::Tensor& labels) {
   constexpr auto kOp = "mask_logits";
   check_cpu_float32(features, kOp, "features");
-  check_cpu_float32(upsample_weight, kOp, "upsample_weight");
   check_cpu_float32(upsample_bias, kOp, "upsample_bias");
   check_cpu_float32(weight, kOp, "weight");
   check_cpu_float32(bias, kOp, "bias");
@@ -38,14 +38,19 @@ std::vector<paddle::Tensor> mask_logits(const paddle::Tensor& features,
   shape.width = size[3];
   MaskLogitsInputs inputs;
   inputs.features = features.data<float>();
-  inputs.upsample_weights = upsample_weight.data<float>();
+  inputs.upsample_weights = mixed_floats(upsample_weight, kOp, "upsample_weight");
   inputs.upsample_bias = upsample_bias.data<float>();
   inputs.weights = weight.data<float>();
   inputs.bias = bias.data<float>();
   inputs.labels = rows.data<int64_t>();
   auto result = new_tensor({size[0], 2 * size[2], 2 * size[3]}, features.dtype(), features.place());
-  PD_CHECK(cpu::mask_logits(inputs, shape, result.data<float>()), kOp,
-           ": there is not enough memory");
+  float* const target = result.data<float>();
+  bool done = false;
+  {
+    const WithoutGil released(static_cast<double>(result.numel()) * size[1] * up[1]);
+    done = cpu::mask_logits(inputs, shape, target);
+  }
+  PD_CHECK(done, kOp, ": there is not enough memory");
   return {result};
 }
 

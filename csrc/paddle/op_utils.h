@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "htc/half.h"
 #include "paddle/new_tensor.h"
 
 namespace htc::binding {
@@ -39,6 +40,18 @@ inline void check_cpu_float32(const paddle::Tensor& tensor, const char* op, cons
   check_input(tensor, op, argument);
   PD_CHECK(tensor.is_cpu() && tensor.dtype() == paddle::DataType::FLOAT32, op, ": ", argument,
            " must be float32 on the CPU");
+}
+
+// For arguments of theirs that may be bfloat16 too.
+inline MixedFloats mixed_floats(const paddle::Tensor& tensor, const char* op,
+                                const char* argument) {
+  if (tensor.dtype() == paddle::DataType::BFLOAT16) {
+    check_input(tensor, op, argument);
+    PD_CHECK(tensor.is_cpu(), op, ": ", argument, " must be on the CPU");
+    return reinterpret_cast<const bfloat16*>(tensor.data<phi::dtype::bfloat16>());
+  }
+  check_cpu_float32(tensor, op, argument);
+  return tensor.data<float>();
 }
 
 // A real-valued attribute. Paddle's `float` attributes would round 0.7 to float32, and a threshold

@@ -18,9 +18,10 @@ struct Case {
   int64_t result_size() const {
     return shape.num_pictures * shape.filters * shape.out_height() * shape.out_width();
   }
-  Values run() const {
+  Values run() const { return run(inputs()); }
+  Values run(const htc::Conv2dInputs& given) const {
     Values result(static_cast<size_t>(result_size()), -77.f);
-    CHECK(htc::cpu::conv2d(inputs(), shape, result.data()));
+    CHECK(htc::cpu::conv2d(given, shape, result.data()));
     return result;
   }
 };
@@ -72,8 +73,7 @@ double expected(const Case& one, int64_t plane, int64_t i, int64_t j) {
   return s.relu == htc::Relu::kLast ? std::max(sum, 0.0) : sum;
 }
 
-void check(const Case& one) {
-  const Values result = one.run();
+void check(const Case& one, const Values& result) {
   const htc::Conv2dShape& s = one.shape;
   size_t place = 0;
   for (int64_t plane = 0; plane < s.num_pictures * s.filters; ++plane) {
@@ -84,6 +84,32 @@ void check(const Case& one) {
     }
   }
   CHECK(place == result.size());
+}
+
+void check(const Case& one) {
+  check(one, one.run());
+  const auto x = halves(one.x), weights = halves(one.weights);
+  htc::Conv2dInputs inputs = one.inputs();
+  inputs.weights = weights.data();
+  check(one, one.run(inputs));
+  inputs.x = x.data();
+  check(one, one.run(inputs));
+  inputs.weights = one.weights.data();
+  check(one, one.run(inputs));
+}
+
+void bfloat16_rounds_both() {
+  Case one = make(1, 3, 1, 1, 1, 1, 1, 0, 0, htc::Relu::kNone);
+  one.scale = {1};
+  one.bias = {0};
+  one.x = {1.0078125f, 1.00390625f, 3};  // 1 + 2^-7; 1 + 2^-8, half way to 1, which is even
+  one.weights = {1, 100, 0};
+  const auto weights = halves(one.weights);
+  htc::Conv2dInputs inputs = one.inputs();
+  inputs.weights = weights.data();
+  CHECK(one.run(inputs)[0] == 101.0078125f);
+  one.x[2] = NAN;
+  CHECK(std::isnan(one.run(inputs)[0]));
 }
 
 void any_shape_is_the_sum() {
@@ -118,6 +144,7 @@ void nothing_to_do() {
 
 int main() {
   any_shape_is_the_sum();
+  bfloat16_rounds_both();
   threads_change_nothing();
   nothing_to_do();
   return 0;

@@ -26,11 +26,12 @@ struct Case {
     for (int64_t r = 0; r < rois; ++r) labels.push_back((r * 5 + 2) % classes);
   }
 
-  Values run() const {
+  Values run() const { return run(up_weights.data()); }
+  Values run(const htc::MixedFloats& upsampling) const {
     Values result(static_cast<size_t>(shape.num_rois * 4 * shape.height * shape.width), -77.f);
-    CHECK(htc::cpu::mask_logits({features.data(), up_weights.data(), up_bias.data(), weights.data(),
-                                 bias.data(), labels.data()},
-                                shape, result.data()));
+    CHECK(htc::cpu::mask_logits(
+        {features.data(), upsampling, up_bias.data(), weights.data(), bias.data(), labels.data()},
+        shape, result.data()));
     return result;
   }
 
@@ -51,12 +52,14 @@ struct Case {
 void any_shape_is_the_sum() {
   for (const Case& one : {Case(1, 1, 1, 1, 1, 1), Case(3, 5, 4, 3, 14, 14), Case(7, 2, 3, 80, 3, 5),
                           Case(2, 20, 6, 4, 9, 31)}) {
-    const Values result = one.run();
+    const auto half_weights = halves(one.up_weights);
+    const Values result = one.run(), half_result = one.run(half_weights.data());
     size_t place = 0;
     for (int64_t r = 0; r < one.shape.num_rois; ++r) {
       for (int64_t y = 0; y < 2 * one.shape.height; ++y) {
         for (int64_t x = 0; x < 2 * one.shape.width; ++x, ++place) {
           CHECK_NEAR(result[place], one.expected(r, y, x), 0.5);
+          CHECK_NEAR(half_result[place], one.expected(r, y, x), 0.5);
         }
       }
     }

@@ -41,7 +41,7 @@ class OpenNetwork:
 def open_network(
     source: str | Path,
     config: str | Path | Config | None,
-    precision: str = "fp32",
+    precision: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
 ) -> OpenNetwork:
@@ -55,7 +55,7 @@ def open_network(
     """
     if engine not in ENGINES:
         raise ExportError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-    if precision not in ("fp32", "bf16", "auto"):
+    if precision not in (None, "fp32", "bf16", "auto"):
         raise ExportError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
     if is_export(source):
         return _of_export(source, config, precision, engine, threads)
@@ -94,7 +94,7 @@ def _exported_here(source: Source, precision, engine, threads) -> OpenNetwork:
     eager = _Once(source.build)
     try:
         folder = cached_export(source.weights, source.config, source.class_names, eager, precision)
-        network = ExportedNetwork(folder, precision, threads, check_files=False)
+        network = ExportedNetwork(folder, None, threads, check_files=False)
     except (ExportError, OSError) as error:
         if engine == "inference":
             raise

@@ -14,7 +14,7 @@ from htc.deploy.errors import ExportError
 
 MANIFEST = "export.json"
 FORMAT = "htc-export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 AGAIN = "export it again (python -m htc.export)"
 
 
@@ -26,6 +26,7 @@ class Manifest:
     classes: names of the labels, or None.
     preprocessing, thresholds: the part of config that other programs need to run the model.
     inputs: name to what it must be. outputs: their names, in the program's order.
+    precision: "fp32" or "bf16", what the program multiplies.
     versions: of htc, of the format, and of the Paddle that wrote the program.
     operators: of htc_ops, that the program calls. files: name to {"sha256", "bytes"}.
     """
@@ -36,6 +37,7 @@ class Manifest:
     thresholds: dict
     inputs: dict
     outputs: list[str]
+    precision: str
     versions: dict
     operators: list[str]
     files: dict
@@ -49,7 +51,7 @@ class Manifest:
         return next(name for name in self.files if not name.endswith(".pdiparams"))
 
 
-def describe(config: Config, classes, outputs, operators, files, versions) -> Manifest:
+def describe(config: Config, classes, outputs, precision, operators, files, versions) -> Manifest:
     """The manifest of an export."""
     data, test = config.data, config.model.test
     content = to_dict(config)
@@ -81,6 +83,7 @@ def describe(config: Config, classes, outputs, operators, files, versions) -> Ma
             "image_sizes": "[B, 2] float32, (height, width) before padding",
         },
         outputs=outputs,
+        precision=precision,
         versions={**versions, "format": FORMAT_VERSION},
         operators=operators,
         files=files,

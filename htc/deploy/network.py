@@ -38,7 +38,7 @@ class ExportedNetwork:
 
     Args:
         folder: what python -m htc.export wrote.
-        precision: "fp32"; "bf16" where the processor computes it; "auto": the faster of these.
+        precision: "fp32" or "bf16" where it must be that one; None or "auto": as exported.
         threads: of the CPU, those of htc_ops too, which are one number in the whole process
             (htc_ops.set_num_threads); None: OMP_NUM_THREADS, or the processors at hand.
         check_files: compare the files with their hashes first.
@@ -47,26 +47,31 @@ class ExportedNetwork:
         manifest, config: of the export. precision: "fp32" or "bf16".
 
     Raises:
-        ExportError: damaged, of other versions, made for operators that are not installed, or a
-            precision that the processor does not have.
+        ExportError: damaged, of other versions, made for operators that are not installed, or of
+            another precision.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        precision: str = "fp32",
+        precision: str | None = None,
         threads: int | None = None,
         check_files: bool = True,
     ):
         self.folder = Path(folder)
-        self.precision = choose_precision(precision)
         self.manifest = read_manifest(folder, check_files)
         self.config = self.manifest.configuration()
+        self.precision = self.manifest.precision
+        if precision not in (None, "auto", self.precision):
+            raise ExportError(
+                f"precision: {folder} was exported for {self.precision!r}, which {precision!r} is"
+                f" not; export it with --precision {precision}, or leave precision out"
+            )
         _check_operators(self.folder, self.manifest.operators)
-        if self.precision == "bf16" and "htc_conv2d" in self.manifest.operators:
+        if self.precision == "bf16" and not computes_bfloat16():
             logger.warning(
-                "%s was exported for fp32: its convolutions stay in float32, which is slower;"
-                " export it with --precision bf16",
+                "%s was exported for bf16, which this processor computes slowly; export it with"
+                " --precision fp32",
                 folder,
             )
         if threads is None:
@@ -75,7 +80,7 @@ class ExportedNetwork:
             htc_ops.set_num_threads(threads)
         try:
             program = self.folder / self.manifest.program()
-            settings = inference_settings(program, self.precision, threads)
+            settings = inference_settings(program, threads)
             inference = paddle.inference.create_predictor(settings)
         except Exception as error:  # of many types, C++ in origin
             reason = str(error).strip().splitlines()[-1]
@@ -116,7 +121,7 @@ class ExportedNetwork:
 _CPU = paddle.CPUPlace()
 
 
-def inference_settings(program: Path, precision: str, threads: int):
+def inference_settings(program: Path, threads: int):
     """How Paddle Inference runs a program on the CPU; the parameters lie beside it."""
     settings = paddle.inference.Config(str(program), str(program.with_suffix(".pdiparams")))
     settings.disable_gpu()
@@ -132,8 +137,6 @@ def inference_settings(program: Path, precision: str, threads: int):
         # that ours need.
         settings.set_cpu_math_library_num_threads(1)
         settings.disable_mkldnn()
-    if precision == "bf16":
-        settings.enable_mkldnn_bfloat16()
     if program.suffix == ".pdmodel":
         settings.enable_memory_optim()  # Paddle 3's programs have no such pass
     return settings
@@ -146,19 +149,21 @@ def _has_convolutions_of_paddle(program: Path) -> bool:
     return re.search(rb'(?<!htc_)conv2d(_transpose)?"', program.read_bytes()) is not None
 
 
-def choose_precision(precision: str) -> str:
-    """ "fp32" or "bf16" for a wish, which may be "auto".
+def choose_precision(precision: str | None) -> str:
+    """ "fp32" or "bf16" for a wish, which may be "auto", or None: "fp32".
 
     Raises:
         ExportError: another wish, or bf16 on a processor that does not compute it.
     """
-    if precision not in ("fp32", "bf16", "auto"):
+    if precision not in (None, "fp32", "bf16", "auto"):
         raise ExportError(f"precision: expected 'fp32', 'bf16' or 'auto', got {precision!r}")
+    if precision is None:
+        return "fp32"
     native = computes_bfloat16()
     if precision == "bf16" and not native:
         raise ExportError(
-            "precision: 'bf16' needs a processor with avx512_bf16 or amx_bf16, and this one has"
-            " neither (without them it would be slower than 'fp32'); use 'fp32' or 'auto'"
+            "precision: 'bf16' needs a processor with avx512_bf16 (and htc_ops compiled by g++ 11 or"
+            " newer), without which it would be slower than 'fp32'; use 'fp32' or 'auto'"
         )
     if precision == "auto":
         precision = "bf16" if native else "fp32"

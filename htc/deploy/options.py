@@ -19,9 +19,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16", "auto"),
-        default="fp32",
-        help="bf16: on processors that compute it; auto: bf16 there, fp32 elsewhere"
-        " (default: fp32)",
+        help="bf16: faster, on processors that multiply bfloat16 numbers; auto: bf16 there, fp32"
+        " elsewhere (default: fp32; of an export its own)",
     )
 
 

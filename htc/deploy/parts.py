@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from htc.deploy.network import inference_settings
 from htc.model.boxes import RoIs
 from htc.model.cascade import Features
 from htc.model.kernels import own_kernels
+from htc.model.layers import bfloat16_weights
 from htc.model.postprocess import select_detections
 
 
@@ -74,7 +76,9 @@ def _features(model, maps) -> Features:
 class Program:
     """A part in Paddle Inference. Call `feed`, then `run` as often as wanted, then `results`."""
 
-    def __init__(self, model, function: Callable, example: list[np.ndarray], threads: int):
+    def __init__(
+        self, model, function: Callable, example: list[np.ndarray], threads: int, precision: str
+    ):
         names = [f"input{index}" for index in range(len(example))]
         specs = [
             paddle.static.InputSpec(_open_shape(value), str(value.dtype), name)
@@ -83,14 +87,12 @@ class Program:
         part = Part(model, function)
         part.eval()
         with tempfile.TemporaryDirectory() as folder:
-            with own_kernels():
+            with own_kernels(), bfloat16_weights(model) if precision == "bf16" else nullcontext():
                 paddle.jit.save(part, f"{folder}/part", input_spec=[specs])
             (program,) = (
                 path for path in Path(folder).iterdir() if path.suffix in (".json", ".pdmodel")
             )
-            self._program = paddle.inference.create_predictor(
-                inference_settings(program, "fp32", threads)
-            )
+            self._program = paddle.inference.create_predictor(inference_settings(program, threads))
         for name, value in zip(names, example, strict=True):
             self._program.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(value))
 

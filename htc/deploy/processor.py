@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-# Instructions that multiply bfloat16 numbers; oneDNN has fast kernels for processors with these.
-BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+from htc_ops import _library
 
-
-def processor_flags(path: str | Path = "/proc/cpuinfo") -> frozenset[str]:
-    """The instruction sets of the first processor, as Linux names them; empty where it is silent."""
-    try:
-        text = Path(path).read_text()
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return frozenset(value.split())
-    return frozenset()
+BFLOAT16_TARGET = "avx512_bf16"
 
 
-def computes_bfloat16(flags: frozenset[str] | None = None) -> bool:
-    """Whether the processor multiplies bfloat16 numbers itself."""
-    return bool(BFLOAT16_FLAGS & (processor_flags() if flags is None else flags))
+def computes_bfloat16() -> bool:
+    """Whether the kernels of htc_ops run here that have the processor multiply bfloat16 numbers."""
+    return _library.cpu_target() == BFLOAT16_TARGET
 
 
 def default_threads() -> int:

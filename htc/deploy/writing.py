@@ -20,14 +20,15 @@ from htc.deploy.errors import ExportError
 from htc.deploy.manifest import MANIFEST, describe, file_facts, is_export, to_json
 from htc.deploy.network import ExportedNetwork, is_registered
 from htc.model.kernels import own_kernels
+from htc.model.layers import bfloat16_weights
 
 logger = logging.getLogger("htc")
 
 NAME = "model"
 CHECK_SIZE = 120, 150  # height and width of the picture that export compares with
 # Largest difference of a score there. Rounding, added up over the whole network, moves scores by
-# some 1e-4; a shuffled feature map by tenths.
-CHECK_TOLERANCE = 0.01
+# some 1e-4, and by some hundredths in bfloat16; a shuffled feature map by tenths.
+CHECK_TOLERANCE = {"fp32": 0.01, "bf16": 0.1}
 
 
 def write_export(
@@ -45,8 +46,8 @@ def write_export(
         model: the eager network, with its weights. It is put into eval mode.
         classes: names of the labels, where known.
         check: run the program on one picture and compare with the network.
-        precision: that it will be run in. "fp32": with the 3x3 convolutions of htc_ops, which take
-            a quarter of the products, but stay in float32; "bf16": with oneDNN's.
+        precision: of the products in convolutions and linear layers: "fp32", or "bf16" except in
+            the last layers, for processors that multiply bfloat16 numbers; also halves the file.
 
     Returns:
         the folder.
@@ -54,7 +55,10 @@ def write_export(
     Raises:
         ExportError: the folder holds something else, or the program answers otherwise than the
             network.
+        ValueError: another precision.
     """
+    if precision not in CHECK_TOLERANCE:
+        raise ValueError(f"precision: expected 'fp32' or 'bf16', got {precision!r}")
     folder = Path(folder)
     if folder.exists() and not is_export(folder) and (folder.is_file() or any(folder.iterdir())):
         raise ExportError(
@@ -65,15 +69,15 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "export"
         part.mkdir()
-        with own_kernels() if precision == "fp32" else nullcontext():
-            _write(part, model, config, classes)
+        with own_kernels(), bfloat16_weights(model) if precision == "bf16" else nullcontext():
+            _write(part, model, config, classes, precision)
         if check:
             _check(part, model)
         _replace(part, folder)
     return folder
 
 
-def _write(folder: Path, model, config: Config, classes: list[str] | None) -> None:
+def _write(folder: Path, model, config: Config, classes: list[str] | None, precision) -> None:
     specs = [
         paddle.static.InputSpec([None, 3, None, None], "float32", "images"),
         paddle.static.InputSpec([None, 2], "float32", "image_sizes"),
@@ -89,6 +93,7 @@ def _write(folder: Path, model, config: Config, classes: list[str] | None) -> No
         config,
         classes,
         outputs + ["mask_probs"] * config.model.mask_head.enabled,
+        precision,
         sorted(word.decode() for word in words if is_registered(word.decode())),
         {path.name: file_facts(path) for path in files},
         {"htc": version(), "paddle": paddle.__version__},
@@ -120,10 +125,11 @@ def _check(folder: Path, model) -> None:
     test = network.config.model.test
     limit = test.score_threshold if count < test.max_detections else 1.0
     worst = max(differences.max(initial=0.0), (lost - limit).max(initial=0.0))
-    if worst > CHECK_TOLERANCE:
+    tolerance = CHECK_TOLERANCE[network.precision]
+    if worst > tolerance:
         raise ExportError(
             f"the exported program does not answer as the network does: its scores differ by up to"
-            f" {worst:.3g} (rounding alone would be under {CHECK_TOLERANCE}). Paddle"
+            f" {worst:.3g} (rounding alone would be under {tolerance}). Paddle"
             f" {paddle.__version__} runs it wrongly here; predict with engine='eager'"
         )
     logger.info("export: program and network agree, scores to %.1e", worst)

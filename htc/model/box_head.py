@@ -20,8 +20,8 @@ class BoxHead(nn.Layer):
         channels = config.channels
         self.fc1 = linear(in_channels * config.roi_size**2, channels)
         self.fc2 = linear(channels, channels)
-        self.class_logits = linear(channels, num_classes + 1, Normal(0.0, 0.01))
-        self.deltas = linear(channels, 4 * boxes, Normal(0.0, 0.001))
+        self.class_logits = linear(channels, num_classes + 1, Normal(0.0, 0.01), last=True)
+        self.deltas = linear(channels, 4 * boxes, Normal(0.0, 0.001), last=True)
 
     def forward(self, roi_features):
         """RoI features [R, in_channels, S, S] -> class logits, deltas, both in float32 at least.

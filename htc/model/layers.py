@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.base import framework
 from paddle.nn.initializer import Constant, Normal, XavierUniform
 
 import htc_ops
@@ -15,12 +18,22 @@ from htc.model.resizing import plain, upsample2x
 
 
 def conv2d(
-    in_channels, out_channels, kernel_size, stride=1, groups=1, bias=True, initializer=None
+    in_channels,
+    out_channels,
+    kernel_size,
+    stride=1,
+    groups=1,
+    bias=True,
+    initializer=None,
+    last=False,
 ) -> nn.Conv2D:
-    """A convolution that keeps height and width at stride 1; He-initialised over its outputs."""
+    """A convolution that keeps height and width at stride 1; He-initialised over its outputs.
+
+    last: its results are answers of the network, or positions; not to be computed in bfloat16.
+    """
     if initializer is None:
         initializer = he_normal(out_channels * kernel_size**2 // groups)
-    return _Conv2D(
+    layer = _Conv2D(
         in_channels,
         out_channels,
         kernel_size,
@@ -30,21 +43,46 @@ def conv2d(
         weight_attr=paddle.ParamAttr(initializer=initializer),
         bias_attr=_zero() if bias else False,
     )
+    layer.may_round = groups == 1 and not last
+    return layer
 
 
-def linear(in_features, out_features, initializer=None) -> nn.Linear:
-    """A fully connected layer, Glorot-initialised unless told otherwise."""
+def linear(in_features, out_features, initializer=None, last=False) -> nn.Linear:
+    """A fully connected layer, Glorot-initialised unless told otherwise; `last` as of conv2d."""
     initializer = initializer or XavierUniform()
     weight = paddle.ParamAttr(initializer=initializer)
-    return _Linear(in_features, out_features, weight_attr=weight, bias_attr=_zero())
+    layer = _Linear(in_features, out_features, weight_attr=weight, bias_attr=_zero())
+    layer.may_round = not last
+    return layer
 
 
 def deconv2x2(in_channels, out_channels) -> nn.Conv2DTranspose:
     """The 2x2 transposed convolution that doubles height and width."""
     weight = paddle.ParamAttr(initializer=he_normal(4 * in_channels))
-    return _Conv2DTranspose(
+    layer = _Conv2DTranspose(
         in_channels, out_channels, 2, stride=2, weight_attr=weight, bias_attr=_zero()
     )
+    layer.may_round = True
+    return layer
+
+
+@contextmanager
+def bfloat16_weights(model: nn.Layer) -> Iterator[None]:
+    """Within it, a network's weights are bfloat16 wherever its operators may multiply that.
+
+    For a program of htc_ops' operators: these multiply bfloat16 numbers where the weights are such.
+    The eager network does not run within it.
+    """
+    layers = [layer for layer in model.sublayers() if getattr(layer, "may_round", False)]
+    before = [layer.weight for layer in layers]
+    try:
+        for layer in layers:
+            rounded = layer.weight.detach().astype("bfloat16")
+            layer.weight = framework.EagerParamBase.from_tensor(rounded, name=layer.weight.name)
+        yield
+    finally:
+        for layer, weight in zip(layers, before, strict=True):
+            layer.weight = weight
 
 
 class _Conv2D(nn.Conv2D):

@@ -29,7 +29,7 @@ class MaskHead(nn.Layer):
         self.flow = conv2d(channels, in_channels, 1) if flow else None
         self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in pairwise(widths)])
         self.upsample = deconv2x2(channels, channels)
-        self.logits = conv2d(channels, num_classes, 1)
+        self.logits = conv2d(channels, num_classes, 1, last=True)
 
     def start_small(self):
         """Begin with even masks, and without what flows from the head before."""

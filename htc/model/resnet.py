@@ -136,7 +136,12 @@ class DeformableConv(nn.Layer):
             default_initializer=he_normal(out_channels * kernel_size**2 // groups),
         )
         self.offset = conv2d(
-            in_channels, 2 * kernel_size**2, kernel_size, stride, initializer=Constant(0.0)
+            in_channels,
+            2 * kernel_size**2,
+            kernel_size,
+            stride,
+            initializer=Constant(0.0),
+            last=True,
         )
 
     def forward(self, x):

@@ -20,6 +20,7 @@ from htc.model.boxes import (
     row_count,
     top_k_indices,
 )
+from htc.model.kernels import in_own_kernels
 from htc.model.layers import conv2d
 from htc.model.losses import sigmoid_cross_entropy, smooth_l1, zero_loss
 from htc.model.targets import Choose, GroundTruth, ignored_regions, sample
@@ -46,20 +47,31 @@ class RPN(nn.Layer):
         num_ratios = len(anchors.ratios)
         initializer = Normal(0.0, 0.01)
         self.conv = conv2d(in_channels, config.channels, 3, initializer=initializer)
-        self.objectness = conv2d(config.channels, num_ratios, 1, initializer=initializer)
-        self.deltas = conv2d(config.channels, 4 * num_ratios, 1, initializer=initializer)
+        self.objectness = conv2d(config.channels, num_ratios, 1, initializer=initializer, last=True)
+        self.deltas = conv2d(config.channels, 4 * num_ratios, 1, initializer=initializer, last=True)
 
     def forward(self, pyramid) -> list[Level]:
         """Five maps [B, C, H / s, W / s] -> a Level of each."""
         levels = []
         for index, x in enumerate(pyramid):
-            hidden = self.conv(x, relu=True)
-            logits = _rows(self.objectness(hidden), 1).squeeze(-1)
-            deltas = _rows(self.deltas(hidden), 4)
+            logits, deltas = self.predict(self.conv(x, relu=True))
+            logits, deltas = _rows(logits, 1).squeeze(-1), _rows(deltas, 4)
             dtype = "float64" if logits.dtype == paddle.float64 else "float32"
             anchors = grid_anchors(dim(x, 2), dim(x, 3), self.anchors, index, dtype)
             levels.append(Level(logits, deltas, anchors))
         return levels
+
+    def predict(self, hidden):
+        """[B, C, H, W] -> logits [B, A, H, W], deltas [B, 4 * A, H, W] of A anchors a pixel."""
+        parts = [self.objectness, self.deltas]
+        if not in_own_kernels():
+            return [part(hidden) for part in parts]
+        # Both at once: reading a large map takes longer than multiplying it by so few filters.
+        weight = paddle.concat([part.weight for part in parts])
+        bias = paddle.concat([part.bias for part in parts])
+        both = htc_ops.conv2d(hidden, weight, bias)
+        count = self.objectness.weight.shape[0]
+        return both[:, :count], both[:, count:]
 
     @paddle.no_grad()
     def proposals(self, levels: list[Level], image_sizes, training: bool) -> RoIs:

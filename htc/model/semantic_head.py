@@ -44,7 +44,7 @@ class SemanticHead(nn.Layer):
         self.convs = nn.LayerList([conv2d(i, o, 3) for i, o in pairwise(widths)])
         # A layer that nothing reads would never get a gradient.
         self.embedding = conv2d(channels, channels, 1) if config.fusion else None
-        self.logits = conv2d(channels, num_classes, 1)
+        self.logits = conv2d(channels, num_classes, 1, last=True)
 
     def start_small(self):
         """Begin with even classes and next to nothing in the fused feature."""

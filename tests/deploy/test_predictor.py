@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +17,9 @@ from small_weights import CLASSES, picture, write_small_weights
 
 import htc
 import htc_ops
-from htc.deploy import ExportError, PredictorPool
+from htc.deploy import ExportedNetwork, ExportError, PredictorPool
+from htc.deploy.sources import open_source
+from htc.deploy.writing import write_export
 
 SHAPES = [(40, 60), (60, 40), (33, 64), (50, 50)]
 
@@ -106,6 +112,36 @@ def test_threads_get_their_own_answers(predictor):
                     assert_equal(one, other, 1e-3)
     with pytest.raises(ValueError, match="size: expected 1 or more, got 0"):
         PredictorPool(predictor, 0)
+
+
+def test_other_python_threads_go_on_during_a_prediction(tmp_path):
+    """Paddle Inference holds Python's lock through a run; large convolutions give it back."""
+    wide = [f"model.{part}.channels=32" for part in ("fpn", "rpn", "semantic", "mask_head")]
+    source = open_source(write_small_weights(tmp_path, *wide))
+    folder = write_export(tmp_path / "out", source.build(), source.config, None, check=False)
+    network = ExportedNetwork(folder)
+    inputs = np.zeros([1, 3, 192, 192], "float32"), np.float32([[192, 192]])
+    network(*inputs)
+    ticks, done = itertools.count(), threading.Event()
+
+    def tick():
+        while not done.is_set():
+            next(ticks)
+            time.sleep(0)  # gives the lock back
+
+    thread = threading.Thread(target=tick)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # the lock changes hands only where it is given back
+    try:
+        thread.start()
+        before = next(ticks)
+        network._inference.run()
+        during = next(ticks) - before - 1
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()
+    assert during > 0
 
 
 def test_threads_are_those_of_the_operators_too(predictor, exported):

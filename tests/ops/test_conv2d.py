@@ -37,9 +37,17 @@ def added(x, weight, stride, padding, times, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, "float32"), out
 
 
-def convolve(*arrays, **options):
+def convolve(*arrays, halves=(), **options):
+    """halves: places of the arrays that are given in bfloat16."""
     tensors = [None if array is None else paddle.to_tensor(array) for array in arrays]
+    for place in halves:
+        tensors[place] = tensors[place].astype("bfloat16")
     return htc_ops.conv2d(*tensors, **options).numpy()
+
+
+def rounded(array):
+    """float32 of the same values at bfloat16's precision."""
+    return paddle.to_tensor(array).astype("bfloat16").astype("float32").numpy()
 
 
 def assert_right(actual, expected, weight):
@@ -67,6 +75,7 @@ def test_any_size(b, c, k, height, width, rows, columns, stride, padding, relu, 
     assert_right(convolve(x, weight, bias, scale, add, **options), expected, weight)
 
 
+@pytest.mark.parametrize("halves", [(), (0,), (1,), (0, 1)])
 @pytest.mark.parametrize(
     ("x_shape", "filters", "kernel", "stride", "padding", "times"),
     [
@@ -78,12 +87,21 @@ def test_any_size(b, c, k, height, width, rows, columns, stride, padding, relu, 
         ((2, 64, 31, 44), 10, (3, 3), 2, 1, None),
     ],
 )
-def test_sizes_of_networks(x_shape, filters, kernel, stride, padding, times):
+def test_sizes_of_networks(x_shape, filters, kernel, stride, padding, times, halves):
     x, weight, bias, scale = arrays(x_shape, filters, kernel)
     add = None if times is None else added(x, weight, stride, padding, times)[0]
     options = {"stride": stride, "padding": padding, "relu": True}
-    expected = oracle.conv2d(x, weight, bias, scale, add, **options)
-    assert_right(convolve(x, weight, bias, scale, add, **options), expected, weight)
+    actual = convolve(x, weight, bias, scale, add, halves=halves, **options)
+    if halves:  # one in bfloat16 has both multiplied in it
+        x, weight = rounded(x), rounded(weight)
+    assert_right(actual, oracle.conv2d(x, weight, bias, scale, add, **options), weight)
+
+
+def test_bfloat16_rounds_to_nearest_and_keeps_what_is_not_finite():
+    values = np.float32([1 + 2**-8, 1 + 3 * 2**-8, 3e38, np.inf, np.nan, -np.nan])
+    actual = convolve(values.reshape(1, 1, 1, -1), np.ones((1, 1, 1, 1), "float32"), halves=[1])
+    expected = np.float32([1, 1 + 2**-6, rounded(values[2:3])[0], np.inf, np.nan, np.nan])
+    np.testing.assert_array_equal(actual.ravel(), expected)
 
 
 def test_as_paddle_s_convolution_and_batch_norm():
@@ -154,6 +172,7 @@ paddle.set_device("cpu")
 results = [
     convolve(*arrays((2, 9, 23, 41), 6, (3, 3)), stride=2, padding=1, relu=True),
     convolve(*arrays((2, 300, 9, 11), 7, (1, 1))),
+    convolve(*arrays((2, 301, 9, 11), 7, (1, 1)), halves=[1]),
 ]
 """
 
@@ -162,10 +181,13 @@ def test_every_instruction_set_is_right(tmp_path):
     """To rounding: only some of them multiply and add in one step."""
     first, second = arrays((2, 9, 23, 41), 6, (3, 3)), arrays((2, 300, 9, 11), 7, (1, 1))
     for target in TARGETS:
-        strided, deep = results_on(target, SCRIPT, tmp_path)
+        strided, deep, halves = results_on(target, SCRIPT, tmp_path)
         expected = oracle.conv2d(*first, stride=2, padding=1, relu=True)
         assert_right(strided, expected, first[1])
         assert_right(deep, oracle.conv2d(*second), second[1])
+        x, weight, bias, scale = arrays((2, 301, 9, 11), 7, (1, 1))
+        expected = oracle.conv2d(rounded(x), rounded(weight), bias, scale)
+        assert_right(halves, expected, weight)
 
 
 class Convolution(paddle.nn.Layer):
@@ -177,11 +199,16 @@ class Convolution(paddle.nn.Layer):
             setattr(
                 self, name, self.create_parameter(value.shape, default_initializer=assign(value))
             )
+        numbers = arrays((1, 12, 1, 1), 5, (1, 1))[1]
+        self.halves = self.create_parameter(
+            numbers.shape, dtype="bfloat16", default_initializer=assign(numbers)
+        )
 
     def forward(self, x):
         add = paddle.concat([x, x[:, :4]], axis=1) * 2
         x = htc_ops.conv2d(x * 2, self.weight, self.bias, self.scale, add, padding=1, relu=True)
-        return x + 1, htc_ops.conv2d(x, paddle.ones([3, 12, 1, 1]), stride=2)
+        halves = htc_ops.conv2d(x, self.halves)
+        return x + 1, htc_ops.conv2d(x, paddle.ones([3, 12, 1, 1]), stride=2), halves
 
 
 def test_in_graphs(tmp_path):
@@ -198,8 +225,8 @@ X, W, B = paddle.ones([2, 4, 8, 8]), paddle.ones([5, 4, 3, 3]), paddle.ones([5])
     [
         ((X.numpy(), W), {}, TypeError, r"x: expected a Tensor \[B, C, H, W\]"),
         ((X[0], W), {}, ValueError, r"x: expected \[B, C, H, W\]"),
-        ((X.astype("float64"), W), {}, TypeError, "x: .* float32, got float64"),
-        ((X, W.astype("float16")), {}, TypeError, "weight: .* float32, got float16"),
+        ((X.astype("float64"), W), {}, TypeError, "x: .* float32 or bfloat16, got float64"),
+        ((X, W.astype("float16")), {}, TypeError, "weight: .* float32 or bfloat16, got float16"),
         ((X, W[:, :3]), {}, ValueError, r"weight: expected \[K, 4, h, w\], got \[5, 3, 3, 3\]"),
         ((X, W, B[:2]), {}, ValueError, "bias: expected 5 rows, one a filter of weight, got 2"),
         ((X, W, B, B[:2]), {}, ValueError, "scale: expected 5 rows, one a filter of weight, got 2"),

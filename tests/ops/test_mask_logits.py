@@ -56,6 +56,18 @@ def test_as_paddle_s_layers():
     assert_right(logits(*values), expected, 64, 32)
 
 
+@pytest.mark.parametrize("channels", [64, 7])
+def test_bfloat16_rounds_what_is_deconvolved(channels):
+    values = list(arrays(7, channels, 32, 80, 14, 14))
+    tensors = [paddle.to_tensor(value) for value in values]
+    tensors[1] = tensors[1].astype("bfloat16")
+    for place in (0, 1):
+        half = paddle.to_tensor(values[place]).astype("bfloat16")
+        values[place] = half.astype("float32").numpy()
+    actual = htc_ops.mask_logits(*tensors).numpy()
+    assert_right(actual, oracle.mask_logits(*values), channels, 32)
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 5, 3, 14, 14), (2, 4, 5, 3, 0, 7)])
 def test_nothing_to_do(shape):
     values = arrays(*shape)

@@ -75,4 +75,14 @@ struct Compute<float16> {
   using type = float;
 };
 
+// Numbers in memory, in float32 or in bfloat16: the other pointer is null.
+struct MixedFloats {
+  const float* single = nullptr;
+  const bfloat16* half = nullptr;
+
+  MixedFloats() = default;
+  MixedFloats(const float* numbers) : single(numbers) {}
+  MixedFloats(const bfloat16* numbers) : half(numbers) {}
+};
+
 }  // namespace htc

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "htc/half.h"
+
 namespace htc {
 
 enum class Relu { kNone, kBeforeAdd, kLast };
@@ -29,17 +31,19 @@ struct Conv2dShape {
 
 // What is optional may be null.
 struct Conv2dInputs {
-  const float* x = nullptr;        // [B, C, height, width]
-  const float* weights = nullptr;  // [K, C, kernel_height, kernel_width]
-  const float* scale = nullptr;    // [K], optional
-  const float* bias = nullptr;     // [K], optional
-  const float* add = nullptr;      // as the result, or half as large; optional
+  MixedFloats x;                 // [B, C, height, width]
+  MixedFloats weights;           // [K, C, kernel_height, kernel_width]
+  const float* scale = nullptr;  // [K], optional
+  const float* bias = nullptr;   // [K], optional
+  const float* add = nullptr;    // as the result, or half as large; optional
 };
 
 namespace cpu {
 
 // result [B, K, out_height, out_width]: sums * scale + bias, then add and ReLU in the order asked
-// for. Returns false when there is no memory for the reordered weights and pixels.
+// for. Where x or the weights are bfloat16 the others are rounded to it too, and what is summed up
+// in float32 are products of bfloat16 numbers. Returns false when there is no memory for the
+// reordered weights and pixels.
 bool conv2d(const Conv2dInputs& inputs, const Conv2dShape& shape, float* result);
 
 }  // namespace cpu

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "htc/half.h"
+
 namespace htc {
 
 struct MaskLogitsShape {
@@ -14,17 +16,19 @@ struct MaskLogitsShape {
 };
 
 struct MaskLogitsInputs {
-  const float* features = nullptr;          // [R, C, height, width]
-  const float* upsample_weights = nullptr;  // [C, D, 2, 2]
-  const float* upsample_bias = nullptr;     // [D]
-  const float* weights = nullptr;           // [classes, D]
-  const float* bias = nullptr;              // [classes]
-  const int64_t* labels = nullptr;          // [R], each in 0 .. classes - 1
+  const float* features = nullptr;       // [R, C, height, width]
+  MixedFloats upsample_weights;          // [C, D, 2, 2]
+  const float* upsample_bias = nullptr;  // [D]
+  const float* weights = nullptr;        // [classes, D]
+  const float* bias = nullptr;           // [classes]
+  const int64_t* labels = nullptr;       // [R], each in 0 .. classes - 1
 };
 
 namespace cpu {
 
-// result [R, 2 * height, 2 * width]. Returns false when there is no memory.
+// result [R, 2 * height, 2 * width]. Where the weights of the deconvolution are bfloat16 the
+// features are rounded to it too, and what is summed up in float32 are their products. Returns
+// false when there is no memory.
 bool mask_logits(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape, float* result);
 
 }  // namespace cpu
