@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
         "--precision",
         choices=("fp32", "bf16"),
         default="fp32",
-        help="bf16: multiply in bfloat16, for processors with avx512_bf16; the file is half as large"
-        " (default: fp32)",
+        help="bf16: multiply in bfloat16, for processors with amx_bf16 or AMD's with avx512_bf16;"
+        " the file is half as large (default: fp32)",
     )
     result.add_argument(
         "--no-check",

@@ -74,7 +74,7 @@ def release_memory() -> None:
 
 
 def cpu_target() -> str:
-    """Return the instruction set in use: "avx512", "avx2" or "portable"."""
+    """Return the instruction set in use, as HTC_OPS_TARGET names it (csrc/cpu/cpu_target.h)."""
     return _library.htc_ops_cpu_target().decode()
 
 
@@ -201,6 +201,8 @@ def _is_assigned(value) -> bool:
 
 def is_plain(value) -> bool:
     """Whether a program's value is in the plain layout for sure: a weight, or of these operators."""
+    if _always_plain:
+        return True
     source = _source(value)
     return _is_assigned(value) or "htc_" in source or source.endswith("parameter")
 
@@ -217,18 +219,24 @@ def _source(value) -> str:
 
 
 _only_predicts = False
+_always_plain = False
 
 
 @contextmanager
-def program_that_only_predicts():
+def program_that_only_predicts(through_onednn: bool = True):
     """Within it, programs are built that will never be trained.
 
     Copies that training or a change of layout alone would need are left out: a feature map of a
     large picture takes as long to copy as some operators take.
+
+    Args:
+        through_onednn: whether oneDNN runs parts of it. Without it every layout is the plain one.
+            (A program that is run through it all the same stops: the operators refuse its layouts.)
     """
-    global _only_predicts
-    before, _only_predicts = _only_predicts, True
+    global _only_predicts, _always_plain
+    before = _only_predicts, _always_plain
+    _only_predicts, _always_plain = True, not through_onednn
     try:
         yield
     finally:
-        _only_predicts = before
+        _only_predicts, _always_plain = before

@@ -42,13 +42,14 @@ struct Block {
   int64_t num_pieces = 0;
   int64_t pixels = 0, groups = 0;
   int32_t halves[kMostPixels];  // where each pixel's quarter of an added map lies in its plane
+  bool pairs[kMostPixels];      // whether, from there on, a vector of pixels has two for each
   float* inputs;                // [groups, kDepth, kGroup]
-  float* sums;  // [groups, quads, kQuad * kGroup], where the sum has more than kDepth places
+  float* sums;  // [groups, bands, kBand * kGroup], where the sum has more than kDepth places
 };
 
 struct Plan {
   Conv2dShape shape;
-  int64_t out_height, out_width, out_plane, terms, places, quads;
+  int64_t out_height, out_width, out_plane, terms, places, bands;
   bool flat;
 
   Plan(const Conv2dShape& s, int64_t terms_of_place)
@@ -58,7 +59,7 @@ struct Plan {
         out_plane(out_height * out_width),
         terms(s.channels * s.kernel_height * s.kernel_width),
         places((terms + terms_of_place - 1) / terms_of_place),
-        quads((s.filters + kQuad - 1) / kQuad),
+        bands((s.filters + kBand - 1) / kBand),
         flat(s.kernel_height == 1 && s.kernel_width == 1 && s.stride == 1 && s.padding == 0) {}
 };
 
@@ -79,6 +80,12 @@ inline void split(const Plan& plan, int64_t first, int64_t last, Block& block) {
     const int64_t pixel = (first + i) % plan.out_plane;
     const int64_t y = pixel / plan.out_width, x = pixel % plan.out_width;
     block.halves[i] = static_cast<int32_t>(y / 2 * (plan.out_width / 2) + x / 2);
+  }
+  for (int64_t i = 0; i + kLanes<float> <= block.pixels; i += kLanes<float>) {
+    block.pairs[i] = true;
+    for (int j = 0; j < kLanes<float>; ++j) {
+      block.pairs[i] &= block.halves[i + j] == block.halves[i] + j / 2;
+    }
   }
 }
 
@@ -212,7 +219,19 @@ struct Finish {
     }
     const float* source = inputs.add + plane * (plan.out_plane / 4);
     const int32_t* halves = block.halves + piece.place + skip;
-    for (int64_t i = 0; i < count; ++i) target[i] = source[halves[i]];
+    const int64_t lanes = kLanes<float>, first = piece.place + skip;
+    if (first % lanes != 0 || count % lanes != 0) {
+      for (int64_t i = 0; i < count; ++i) target[i] = source[halves[i]];
+      return;
+    }
+    for (int64_t i = 0; i < count; i += lanes) {
+      if (block.pairs[first + i]) {
+        const V half = load_first(source + halves[i], kLanes<float> / 2);
+        store(target + i, zip_low<float>(half, half));
+      } else {
+        for (int64_t j = i; j < i + lanes; ++j) target[j] = source[halves[j]];
+      }
+    }
   }
 
   HTC_INLINE V settle(V sum, V add, float scale, float bias) const {
@@ -292,37 +311,29 @@ struct Finish {
   }
 };
 
-// [chunk of kDepth places, quad, place, kQuad], zeros for the filters that a last quad lacks and
-// the term that a last place does.
+// [chunk of kDepth places, band, as of weight_at], zeros for the filters that a last band lacks and
+// the terms that a last place or step does.
 template <typename Place, typename T>
-inline void reorder_weights(const Plan& plan, const T* weights, int64_t quad, float* target) {
-  static_assert(kQuad == 4, "written out below");
-  const int64_t filters = plan.shape.filters, terms = plan.terms;
+inline void reorder_weights(const Plan& plan, const T* weights, int64_t band, float* target) {
+  const int64_t filters = plan.shape.filters, terms = plan.terms, lanes = kLanes<float>;
   for (int64_t first = 0; first < plan.places; first += kDepth) {
-    const int64_t count = std::min(kDepth, plan.places - first);
-    float* to = target + first * plan.quads * kQuad + quad * count * kQuad;
-    const int64_t lanes = kLanes<float>;
+    const int64_t count = filled_up(std::min(kDepth, plan.places - first));
+    float* to = target + first * plan.bands * kBand + band * count * kBand;
     int64_t whole = 0;  // places that are read a vector at a time
-    if ((quad + 1) * kQuad <= filters) {
+    if ((band + 1) * kBand <= filters) {
       for (; whole + lanes <= count && (first + whole + lanes) * Place::kTerms <= terms;
            whole += lanes) {
-        V rows[kQuad];
-        for (int64_t k = 0; k < kQuad; ++k) {
-          const T* from = weights + (quad * kQuad + k) * terms + (first + whole) * Place::kTerms;
+        V rows[kBand];
+        for (int64_t k = 0; k < kBand; ++k) {
+          const T* from = weights + (band * kBand + k) * terms + (first + whole) * Place::kTerms;
           rows[k] = Place::read(from);
           __builtin_prefetch(from + 256, 0, 3);
         }
-        const V even[2] = {zip_low<float>(rows[0], rows[2]), zip_high<float>(rows[0], rows[2])};
-        const V odd[2] = {zip_low<float>(rows[1], rows[3]), zip_high<float>(rows[1], rows[3])};
-        for (int64_t part = 0; part < 2; ++part) {
-          float* there = to + (whole + part * lanes / 2) * kQuad;
-          store(there, zip_low<float>(even[part], odd[part]));
-          store(there + lanes, zip_high<float>(even[part], odd[part]));
-        }
+        store_weights(rows, to, whole);
       }
     }
-    for (int64_t k = 0; k < kQuad; ++k) {
-      const int64_t filter = quad * kQuad + k;
+    for (int64_t k = 0; k < kBand; ++k) {
+      const int64_t filter = band * kBand + k;
       const T* from = weights + filter * terms;
       for (int64_t i = whole; i < count; ++i) {
         const int64_t term = (first + i) * Place::kTerms;
@@ -330,9 +341,9 @@ inline void reorder_weights(const Plan& plan, const T* weights, int64_t quad, fl
           return filter < filters && t < terms ? to_compute(from[t]) : 0.f;
         };
         if constexpr (Place::kTerms == 1) {
-          to[i * kQuad + k] = number(term);
+          to[weight_at(i, k)] = number(term);
         } else {
-          to[i * kQuad + k] =
+          to[weight_at(i, k)] =
               Pair::of(bfloat16::from_float(number(term)), bfloat16::from_float(number(term + 1)));
         }
       }
@@ -353,19 +364,19 @@ inline bool conv2d_of(const Conv2dInputs& inputs, const Conv2dShape& shape, floa
   const GroupBlocks blocks(pixels, kMostGroups, workers);
   const int64_t groups = blocks.most_groups();
 
-  const int64_t sums_size = plan.places > kDepth ? groups * plan.quads * kQuad * kGroup : 0;
+  const int64_t sums_size = plan.places > kDepth ? groups * plan.bands * kBand * kGroup : 0;
   const int64_t worker_size = groups * kDepth * kGroup + sums_size;
-  const int64_t weights_size = plan.quads * kQuad * plan.places;
+  const int64_t weights_size = plan.bands * kBand * filled_up(plan.places);
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const reordered = static_cast<float*>(memory.data);
-  parallel_for(plan.quads, 4, [&](int, int64_t begin, int64_t end) {
-    for (int64_t q = begin; q < end; ++q) {
+  parallel_for(plan.bands, 4, [&](int, int64_t begin, int64_t end) {
+    for (int64_t band = begin; band < end; ++band) {
       if (inputs.weights.half == nullptr) {
-        reorder_weights<Place>(plan, inputs.weights.single, q, reordered);
+        reorder_weights<Place>(plan, inputs.weights.single, band, reordered);
       } else {
-        reorder_weights<Place>(plan, inputs.weights.half, q, reordered);
+        reorder_weights<Place>(plan, inputs.weights.half, band, reordered);
       }
     }
   });
@@ -377,16 +388,21 @@ inline bool conv2d_of(const Conv2dInputs& inputs, const Conv2dShape& shape, floa
     Block block;
     block.inputs = reordered + weights_size + worker * worker_size;
     block.sums = block.inputs + groups * kDepth * kGroup;
+    const TilesInUse tiles;
     for (int64_t b = begin; b < end; ++b) {
       split(plan, blocks.first(b), blocks.first(b + 1), block);
       const Finish finish{plan, inputs, result, block, streamed};
       for (int64_t first = 0; first == 0 || first < plan.places; first += kDepth) {
-        const int64_t count = std::min(kDepth, plan.places - first);
-        const bool last = first + count == plan.places;
+        const int64_t own = std::min(kDepth, plan.places - first), count = filled_up(own);
+        const bool last = first + own == plan.places;
         if (inputs.x.half == nullptr) {
-          gather_block<Place>(plan, inputs.x.single, first, count, block);
+          gather_block<Place>(plan, inputs.x.single, first, own, block);
         } else {
-          gather_block<Place>(plan, inputs.x.half, first, count, block);
+          gather_block<Place>(plan, inputs.x.half, first, own, block);
+        }
+        for (int64_t g = 0; g < block.groups; ++g) {
+          float* const none = block.inputs + (g * kDepth + own) * kGroup;
+          std::fill(none, none + (count - own) * kGroup, 0.f);
         }
         int64_t pieces[kMostGroups];  // in which each group begins
         for (int64_t g = 0, piece = 0; g < block.groups; ++g) {
@@ -398,23 +414,23 @@ inline bool conv2d_of(const Conv2dInputs& inputs, const Conv2dShape& shape, floa
         const int64_t abreast = kDepth / std::max<int64_t>(count, 1);
         for (int64_t begin_group = 0; begin_group < block.groups; begin_group += abreast) {
           const int64_t end_group = std::min(begin_group + abreast, block.groups);
-          for (int64_t q = 0; q < plan.quads; ++q) {
-            const int64_t filters = std::min<int64_t>(kQuad, shape.filters - q * kQuad);
+          for (int64_t band = 0; band < plan.bands; ++band) {
+            const int64_t filters = std::min<int64_t>(kBand, shape.filters - band * kBand);
             for (int64_t g = begin_group; last && g < end_group; ++g) {
-              finish.prefetch(q * kQuad, filters, g, pieces[g]);
+              finish.prefetch(band * kBand, filters, g, pieces[g]);
             }
             for (int64_t g = begin_group; g < end_group; ++g) {
-              float* kept = block.sums + (g * plan.quads + q) * kQuad * kGroup;
+              float* kept = block.sums + (g * plan.bands + band) * kBand * kGroup;
               Sums sums{};
               if (first > 0) sums = load_sums(kept);
-              multiply_add<Place>(reordered + first * plan.quads * kQuad + q * count * kQuad,
+              multiply_add<Place>(reordered + first * plan.bands * kBand + band * count * kBand,
                                   block.inputs + g * kDepth * kGroup, count, sums);
               if (!last) {
                 store_sums(kept, sums);
                 continue;
               }
               for (int64_t k = 0; k < filters; ++k) {
-                finish.filter(sums.v[k], q * kQuad + k, g, pieces[g]);
+                finish.filter(sums.v[k], band * kBand + k, g, pieces[g]);
               }
             }
           }

@@ -22,10 +22,12 @@
 namespace htc::cpu::HTC_TARGET {
 
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
-constexpr int64_t kMostGroups = 4;         // of one piece of work
-constexpr int64_t kMostStackedGroups = 2;  // the same where vectors are stacked
-constexpr int64_t kMostQuads = 16;         // whose products are computed before they become pixels
-constexpr int64_t kLine = 16;              // numbers of a cache line
+constexpr bool kWide = kVectorBytes == 64;
+constexpr int64_t kMostGroups = kWide ? 3 : 4;  // of one piece of work
+constexpr int64_t kMostStackedGroups = 2;       // the same where vectors are stacked
+// Bands whose products are computed before they become pixels.
+constexpr int64_t kMostBands = (kWide ? 32 : 64) / kBand;
+constexpr int64_t kLine = 16;  // numbers of a cache line
 // A vector of tiles lies in one row of tiles; or in small pictures, like those of RoIs, in several
 // rows of kStrip tiles each ("stacked"): half of its lanes would stay empty otherwise.
 constexpr int kStrip = 4, kStrips = kLanes<float> / kStrip;
@@ -47,13 +49,16 @@ constexpr float kNear2 = kNear * kNear, kFar2 = kFar * kFar;
 
 using V = Vec<float>;
 
+// So many numbers that they end with a line of the cache.
+constexpr int64_t whole_lines(int64_t numbers) { return (numbers + kLine - 1) / kLine * kLine; }
+
 // Where the numbers of one piece of work lie.
 struct Block {
   float* padded;   // [kPatch, row]: rows of the picture with zeros around; stacked: for each place
                    // of a vector in a picture [kStackedRows, kStackedRow]
   float* patches;  // [kTerms, kPoints, tiles + lanes]: of the channels of one place
   float* inputs;   // [kPoints, groups, places of C, kGroup], kSkew between groups
-  float* outputs;  // [kPoints, filters of kMostQuads, tiles], kSkew between points
+  float* outputs;  // [kPoints, filters of kMostBands, tiles], kSkew between points
 };
 
 // A run of neighbouring tiles of one row of tiles; stacked: a vector, from the row on.
@@ -94,25 +99,37 @@ inline void transform_weights(const T* weights, int64_t filter_stride, int64_t c
   }
 }
 
-// The weights of four filters, transformed: [places of C, kQuad] at each point.
+// The weights of `count` of the filters of a band, transformed: as of weight_at at each point.
 template <typename Place, typename T>
-inline void transform_quad(const T* weights, int64_t channels, int64_t count, float* target,
+inline void transform_band(const T* weights, int64_t channels, int64_t count, float* target,
                            int64_t point_stride) {
-  for (int64_t c = 0; c < channels; c += Place::kTerms) {
-    Quad points[Place::kTerms][kPoints];
-    for (int64_t own = 0; own < Place::kTerms; ++own) {
-      const bool there = c + own < channels;
-      transform_weights(weights + (c + own) * 9 * there, channels * 9, there ? count : 0,
-                        points[own]);
-    }
-    float* to = target + c / Place::kTerms * kQuad;
-    for (int point = 0; point < kPoints; ++point, to += point_stride) {
-      if (c / Place::kTerms % 4 == 0) __builtin_prefetch(to + 4 * kLine, 1, 3);
-      Quad places = points[0][point];
-      if constexpr (Place::kTerms == 2) {
-        places = Pair::of_vectors<QuadWords>(points[0][point], points[1][point]);
+  constexpr int64_t kTerms = Place::kTerms;
+  const int64_t places = filled_up((channels + kTerms - 1) / kTerms);
+  for (int64_t k = 0; k < kBand; k += 4) {
+    const int64_t some = std::clamp<int64_t>(count - k, 0, 4);
+    for (int64_t i = 0; i < places; ++i) {
+      Quad points[kTerms][kPoints];
+      for (int64_t own = 0; own < kTerms; ++own) {
+        const int64_t c = i * kTerms + own;
+        const bool there = some > 0 && c < channels;
+        transform_weights(weights + there * (k * channels + c) * 9, channels * 9, there ? some : 0,
+                          points[own]);
       }
-      __builtin_memcpy(to, &places, sizeof(places));
+      float* to = target + weight_at(i, k);
+      for (int point = 0; point < kPoints; ++point, to += point_stride) {
+        if (kStep == 1 && i % 4 == 0) __builtin_prefetch(to + 4 * kLine, 1, 3);
+        Quad numbers = points[0][point];
+        if constexpr (kTerms == 2) {
+          numbers = Pair::of_vectors<QuadWords>(points[0][point], points[1][point]);
+        }
+        if constexpr (kStep == 1) {
+          __builtin_memcpy(to, &numbers, sizeof(numbers));
+        } else {
+          for (int64_t n = 0; n < 4; ++n) {
+            __builtin_memcpy(to + n * kStep, reinterpret_cast<const float*>(&numbers) + n, 4);
+          }
+        }
+      }
     }
   }
 }
@@ -314,7 +331,7 @@ inline bool conv3x3_of(const float* x, const MixedFloats& weights, const float* 
   const int64_t tile_columns = (shape.width + kTile - 1) / kTile;
   const int64_t all_tiles = shape.num_pictures * tile_rows * tile_columns;
   if (all_tiles == 0 || filters == 0) return true;
-  const int64_t quads = (filters + kQuad - 1) / kQuad;
+  const int64_t bands = (filters + kBand - 1) / kBand;
   const int64_t workers = num_threads();
   const int64_t lanes = kLanes<float>;
   // In stacks where each picture is so many whole vectors.
@@ -326,27 +343,29 @@ inline bool conv3x3_of(const float* x, const MixedFloats& weights, const float* 
                                   ? tile_rows / kStrips * kStackedRows * kStackedRow
                                   : kPatch * (std::min(tiles, tile_columns) + 2 * lanes) * kTile;
   const int64_t patches_size = kPoints * (tiles + lanes);
-  const int64_t group_stride = places * kGroup + kSkew;
+  const int64_t filled = filled_up(places);
+  const int64_t group_stride = filled * kGroup + kSkew;
   const int64_t inputs_size = kPoints * groups * group_stride;
-  const int64_t output_stride = std::min(quads, kMostQuads) * kQuad * tiles + kSkew;
+  const int64_t output_stride = std::min(bands, kMostBands) * kBand * tiles + kSkew;
   const int64_t outputs_size = kPoints * output_stride + lanes;
-  const int64_t worker_size = padded_size + kTerms * patches_size + inputs_size + outputs_size;
-  const int64_t weight_stride = quads * places * kQuad + kSkew;  // from a point to the next
+  const int64_t worker_size =
+      whole_lines(padded_size + kTerms * patches_size + inputs_size + outputs_size);
+  const int64_t weight_stride = bands * filled * kBand + kSkew;  // from a point to the next
   const int64_t weights_size = kPoints * weight_stride;
   const LargeBlock memory = take_large_block((weights_size + workers * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const transformed = static_cast<float*>(memory.data);
 
-  parallel_for(quads, 4, [&](int, int64_t begin, int64_t end) {
-    for (int64_t q = begin; q < end; ++q) {
-      const int64_t first = q * kQuad * channels * 9;
-      const int64_t count = std::min<int64_t>(kQuad, filters - q * kQuad);
-      float* target = transformed + q * places * kQuad;
+  parallel_for(bands, 4, [&](int, int64_t begin, int64_t end) {
+    for (int64_t band = begin; band < end; ++band) {
+      const int64_t first = band * kBand * channels * 9;
+      const int64_t count = std::min<int64_t>(kBand, filters - band * kBand);
+      float* target = transformed + band * filled * kBand;
       if (weights.half == nullptr) {
-        transform_quad<Place>(weights.single + first, channels, count, target, weight_stride);
+        transform_band<Place>(weights.single + first, channels, count, target, weight_stride);
       } else {
-        transform_quad<Place>(weights.half + first, channels, count, target, weight_stride);
+        transform_band<Place>(weights.half + first, channels, count, target, weight_stride);
       }
     }
   });
@@ -369,6 +388,11 @@ inline bool conv3x3_of(const float* x, const MixedFloats& weights, const float* 
     }
     const int64_t used = (last - first + kGroup - 1) / kGroup;
     if (stacked) std::fill(block.padded, block.padded + padded_size, 0.f);
+    for (int64_t i = 0; filled > places && i < kPoints * groups; ++i) {
+      float* const none = block.inputs + i * group_stride + places * kGroup;
+      std::fill(none, none + (filled - places) * kGroup, 0.f);
+    }
+    const TilesInUse tiles_in_use;
     for (int64_t c = 0; c < channels; ++c) {
       float* const patches = block.patches + c % kTerms * patches_size;
       for (int64_t r = 0; r < num_runs; ++r) {
@@ -401,32 +425,32 @@ inline bool conv3x3_of(const float* x, const MixedFloats& weights, const float* 
         }
       }
     }
-    for (int64_t first_quad = 0; first_quad < quads; first_quad += kMostQuads) {
-      const int64_t end_quad = std::min(first_quad + kMostQuads, quads);
+    for (int64_t first_band = 0; first_band < bands; first_band += kMostBands) {
+      const int64_t end_band = std::min(first_band + kMostBands, bands);
       for (int point = 0; point < kPoints; ++point) {
         for (int64_t g = 0; g < used; ++g) {
           const float* inputs = block.inputs + (point * groups + g) * group_stride;
           float* outputs = block.outputs + point * output_stride + g * kGroup;
-          for (int64_t q = first_quad; q < end_quad; ++q, outputs += kQuad * tiles) {
-            for (int i = 0; i < kQuad; ++i) {
+          for (int64_t band = first_band; band < end_band; ++band, outputs += kBand * tiles) {
+            for (int i = 0; i < kBand; ++i) {
               __builtin_prefetch(outputs + i * tiles, 1, 3);
               __builtin_prefetch(outputs + i * tiles + kLine, 1, 3);
             }
             Sums sums{};
-            multiply_add<Place>(transformed + point * weight_stride + q * places * kQuad, inputs,
-                                places, sums);
-            for (int i = 0; i < kQuad * kVectors; ++i) {
+            multiply_add<Place>(transformed + point * weight_stride + band * filled * kBand, inputs,
+                                filled, sums);
+            for (int i = 0; i < kBand * kVectors; ++i) {
               store(outputs + i / kVectors * tiles + i % kVectors * lanes,
                     sums.v[i / kVectors][i % kVectors]);
             }
           }
         }
       }
-      const int64_t end_filter = std::min(end_quad * kQuad, filters);
-      for (int64_t k = first_quad * kQuad; k < end_filter; ++k) {
+      const int64_t end_filter = std::min(end_band * kBand, filters);
+      for (int64_t k = first_band * kBand; k < end_filter; ++k) {
         const float factor = scale == nullptr ? 1.f : scale[k];
         const float shift = bias == nullptr ? 0.f : bias[k];
-        const float* outputs = block.outputs + (k - first_quad * kQuad) * tiles;
+        const float* outputs = block.outputs + (k - first_band * kBand) * tiles;
         for (int point = 0; k + 1 < end_filter && point < kPoints; ++point) {
           const float* next = outputs + tiles + point * output_stride;
           for (int64_t i = 0; i < last - first; i += kLine) __builtin_prefetch(next + i, 0, 3);

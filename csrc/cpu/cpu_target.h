@@ -7,7 +7,7 @@
 #else
 #  define HTC_X86_TARGETS 0
 #endif
-// Whether the compiler knows the instructions that multiply bfloat16 numbers.
+// Whether the compiler and its assembler know the instructions that multiply bfloat16 numbers.
 #if HTC_X86_TARGETS && __GNUC__ >= 11
 #  define HTC_BF16_TARGET 1
 #else
@@ -16,12 +16,12 @@
 
 namespace htc {
 
-// The last one is of use to the kernels alone that multiply bfloat16 numbers; the others take the
-// one before.
-enum class CpuTarget { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Bf16 = 3 };
+// The last two are of use to the kernels alone that multiply bfloat16 numbers, vectors or matrices
+// of them; the others take the one before.
+enum class CpuTarget { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Bf16 = 3, kAmxBf16 = 4 };
 
 // The best target of this processor, or a lower one named by
-// HTC_OPS_TARGET=portable|avx2|avx512|avx512_bf16. Decided once.
+// HTC_OPS_TARGET=portable|avx2|avx512|avx512_bf16|amx_bf16. Decided once.
 CpuTarget cpu_target();
 
 // The best target of this processor.
@@ -41,11 +41,12 @@ const char* cpu_target_name(CpuTarget target);
 #else
 #  define HTC_DISPATCH(function) (portable::function)
 #endif
-// The same in files that are compiled for avx512_bf16 too (foreach_target.h).
+// The same in files that are compiled for avx512_bf16 and amx_bf16 too (foreach_target.h).
 #if HTC_BF16_TARGET
-#  define HTC_DISPATCH_BF16(function)                                             \
-    (::htc::cpu_target() == ::htc::CpuTarget::kAvx512Bf16 ? avx512_bf16::function \
-                                                          : HTC_DISPATCH(function))
+#  define HTC_DISPATCH_BF16(function)                                               \
+    (::htc::cpu_target() == ::htc::CpuTarget::kAmxBf16      ? amx_bf16::function    \
+     : ::htc::cpu_target() == ::htc::CpuTarget::kAvx512Bf16 ? avx512_bf16::function \
+                                                            : HTC_DISPATCH(function))
 #else
 #  define HTC_DISPATCH_BF16(function) HTC_DISPATCH(function)
 #endif

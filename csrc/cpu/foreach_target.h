@@ -11,8 +11,8 @@
 //
 // No include guard: that is the point.
 //
-// A file that multiplies bfloat16 numbers also defines HTC_TARGET_WITH_BF16 before, is read once
-// more for avx512_bf16, and calls those functions by HTC_DISPATCH_BF16.
+// A file that multiplies bfloat16 numbers also defines HTC_TARGET_WITH_BF16 before, is read twice
+// more, for avx512_bf16 and amx_bf16, and calls those functions by HTC_DISPATCH_BF16.
 //
 // HTC_TARGET_LEVEL is the value of CpuTarget. Kernels and simd.h ask it, and not __AVX2__ and the
 // like: g++ 12 leaves those macros as they are on the command line within `#pragma GCC target`.
@@ -51,6 +51,12 @@
 #      pragma GCC push_options
 #      pragma GCC target( \
           "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+#      include HTC_TARGET_SOURCE
+#      undef HTC_TARGET
+#      undef HTC_TARGET_LEVEL
+
+#      define HTC_TARGET amx_bf16  // its few instructions are written out in cpu/tiles.h
+#      define HTC_TARGET_LEVEL 4
 #      include HTC_TARGET_SOURCE
 #      pragma GCC pop_options
 #      undef HTC_TARGET

@@ -1,4 +1,4 @@
-// The matrix product that convolutions are made of: kQuad filters by kGroup pixels at once, held in
+// The matrix product that convolutions are made of: kBand filters by kGroup pixels at once, held in
 // registers. Read once per target, inside its namespace, after simd_half.h.
 //
 // No include guard: foreach_target.h reads it again for every instruction set.
@@ -8,12 +8,27 @@
 
 namespace htc::cpu::HTC_TARGET {
 
-constexpr int kQuad = 4;     // filters that the inner product computes at once
-constexpr int kVectors = 3;  // vectors of pixels that it computes at once
+#if HTC_TARGET_LEVEL < 4
+constexpr int kBand = 4;      // filters that the inner product computes at once
+constexpr int kVectors = 3;   // vectors of pixels that it computes at once
+constexpr int64_t kStep = 1;  // places of a sum that it takes at once
+#else
+constexpr int kBand = 32;
+constexpr int kVectors = 2;
+constexpr int64_t kStep = 16;
+#endif
 constexpr int64_t kGroup = kVectors * kLanes<float>;
 // Places of a sum that are taken in one go: so many times kGroup inputs stay in the first-level
 // cache.
 constexpr int64_t kDepth = 256;
+
+// Places with those that fill up the last step: of weights and inputs that are 0.
+constexpr int64_t filled_up(int64_t places) { return (places + kStep - 1) / kStep * kStep; }
+
+// Where filter k of a band has its weight of place i.
+constexpr int64_t weight_at(int64_t i, int64_t k) {
+  return (i / kStep * kBand + k) * kStep + i % kStep;
+}
 
 // Pixels in blocks of whole groups, `most` at most: as many for each worker, all of about one size.
 struct GroupBlocks {
@@ -30,9 +45,9 @@ struct GroupBlocks {
   int64_t most_groups() const { return (groups + count - 1) / count; }
 };
 
-// 12 of the 16 vector registers; three more hold inputs and one a weight.
+// 12 of the 16 vector registers; three more hold inputs and one a weight. With tiles: in memory.
 struct Sums {
-  Vec<float> v[kQuad][kVectors];
+  Vec<float> v[kBand][kVectors];
 };
 
 // What lies in the place of a number of the matrices, of weights as of inputs.
@@ -122,15 +137,28 @@ struct Pair {
   }
 };
 
-// sums += weights [count, kQuad] times inputs [count, kGroup], in order of the places.
+}  // namespace htc::cpu::HTC_TARGET
+
+// After Pair.
+#include "cpu/tiles.h"
+
+namespace htc::cpu::HTC_TARGET {
+
+// sums += weights (as of weight_at) times inputs [count, kGroup], in order of the places, whose
+// count is filled up.
+#if HTC_TARGET_LEVEL < 4
+struct TilesInUse {
+  TilesInUse() {}  // not unused, for the compiler
+};
+
 template <typename Place>
 HTC_INLINE void multiply_add(const float* weights, const float* inputs, int64_t count, Sums& sums) {
   Sums sum = sums;
-#pragma GCC unroll 4  // without it g++ 12 reads inputs again for each filter, a quarter slower
-  for (int64_t i = 0; i < count; ++i, weights += kQuad, inputs += kGroup) {
+#  pragma GCC unroll 4  // without it g++ 12 reads inputs again for each filter, a quarter slower
+  for (int64_t i = 0; i < count; ++i, weights += kBand, inputs += kGroup) {
     Vec<float> in[kVectors];
     for (int v = 0; v < kVectors; ++v) in[v] = load(inputs + v * kLanes<float>);
-    for (int k = 0; k < kQuad; ++k) {
+    for (int k = 0; k < kBand; ++k) {
       const Vec<float> weight = Place::broadcast_place(weights + k);
       for (int v = 0; v < kVectors; ++v) {
         sum.v[k][v] = Place::multiply_add(in[v], weight, sum.v[k][v]);
@@ -139,16 +167,45 @@ HTC_INLINE void multiply_add(const float* weights, const float* inputs, int64_t 
   }
   sums = sum;
 }
+#else
+template <typename Place>
+HTC_INLINE void multiply_add(const float* weights, const float* inputs, int64_t count, Sums& sums) {
+  static_assert(Place::kTerms == 2);
+  if (count > 0) {
+    multiply_tiles(weights, inputs, count / kStep, reinterpret_cast<float*>(&sums));
+  }
+}
+#endif
+
+// The weights of a vector of places, one after another, of each filter of a band, from place i on.
+HTC_INLINE void store_weights(const Vec<float>* filters, float* weights, int64_t i) {
+#if HTC_TARGET_LEVEL < 4
+  static_assert(kBand == 4, "written out here");
+  const int64_t lanes = kLanes<float>;
+  const Vec<float> even[2] = {zip_low<float>(filters[0], filters[2]),
+                              zip_high<float>(filters[0], filters[2])};
+  const Vec<float> odd[2] = {zip_low<float>(filters[1], filters[3]),
+                             zip_high<float>(filters[1], filters[3])};
+  for (int64_t part = 0; part < 2; ++part) {
+    float* there = weights + weight_at(i + part * lanes / 2, 0);
+    store(there, zip_low<float>(even[part], odd[part]));
+    store(there + lanes, zip_high<float>(even[part], odd[part]));
+  }
+#else
+  static_assert(kLanes<float> == kStep);
+  for (int k = 0; k < kBand; ++k) store(weights + weight_at(i, k), filters[k]);
+#endif
+}
 
 HTC_INLINE Sums load_sums(const float* source) {
   Sums sums;
-  for (int i = 0; i < kQuad * kVectors; ++i) {
+  for (int i = 0; i < kBand * kVectors; ++i) {
     sums.v[i / kVectors][i % kVectors] = load(source + i * kLanes<float>);
   }
   return sums;
 }
 HTC_INLINE void store_sums(float* target, const Sums& sums) {
-  for (int i = 0; i < kQuad * kVectors; ++i) {
+  for (int i = 0; i < kBand * kVectors; ++i) {
     store(target + i * kLanes<float>, sums.v[i / kVectors][i % kVectors]);
   }
 }

@@ -19,53 +19,63 @@
 
 namespace htc::cpu::HTC_TARGET {
 
-// Four positions of the deconvolution are the four rows of a product: [D, places of C, 4].
+constexpr int kPositions = 4;  // of a 2x2 deconvolution
+constexpr int kBandHidden = kBand / kPositions;
+static_assert(kBand % kPositions == 0);
+
+// The positions of the deconvolution are rows of a product: [bands of (D, 4), as of weight_at].
 template <typename Place, typename T>
-inline void reorder_upsampling(const T* weights, const MaskLogitsShape& shape, int64_t d,
-                               float* target) {
-  for (int64_t c = 0; c < shape.channels; c += Place::kTerms) {
-    for (int k = 0; k < kQuad; ++k) {
+inline void reorder_upsampling(const T* weights, const MaskLogitsShape& shape, int64_t band,
+                               int64_t places, float* target) {
+  for (int64_t i = 0; i < places; ++i) {
+    for (int64_t k = 0; k < kBand; ++k) {
+      const int64_t d = band * kBandHidden + k / kPositions;
       const auto number = [&](int64_t channel) {
-        if (channel >= shape.channels) return 0.f;
-        return to_compute(weights[(channel * shape.hidden + d) * kQuad + k]);
+        if (channel >= shape.channels || d >= shape.hidden) return 0.f;
+        return to_compute(weights[(channel * shape.hidden + d) * kPositions + k % kPositions]);
       };
+      const int64_t c = i * Place::kTerms;
       if constexpr (Place::kTerms == 1) {
-        *target++ = number(c);
+        target[weight_at(i, k)] = number(c);
       } else {
-        *target++ = Pair::of(bfloat16::from_float(number(c)), bfloat16::from_float(number(c + 1)));
+        target[weight_at(i, k)] =
+            Pair::of(bfloat16::from_float(number(c)), bfloat16::from_float(number(c + 1)));
       }
     }
   }
 }
 
-// Three vectors of pixels at a time, each of one RoI; a RoI's last vector may be filled in part.
+// Some vectors of pixels at a time, each of one RoI; a RoI's last vector may be filled in part.
 template <typename Place>
 inline bool mask_logits_of(const MaskLogitsInputs& inputs, const MaskLogitsShape& shape,
                            float* result) {
-  static_assert(kQuad == 4, "as many as positions of a 2x2 deconvolution");
   const int64_t lanes = kLanes<float>, channels = shape.channels, hidden = shape.hidden;
   const int64_t plane = shape.height * shape.width;
   const int64_t roi_vectors = (plane + lanes - 1) / lanes, vectors = shape.num_rois * roi_vectors;
   if (vectors == 0) return true;
-  const int64_t places = (channels + Place::kTerms - 1) / Place::kTerms;
-  const int64_t weights_size = hidden * places * kQuad, worker_size = places * kGroup;
+  const int64_t bands = (hidden + kBandHidden - 1) / kBandHidden;
+  const int64_t own_places = (channels + Place::kTerms - 1) / Place::kTerms;
+  const int64_t places = filled_up(own_places);
+  const int64_t weights_size = bands * places * kBand, worker_size = places * kGroup;
   const LargeBlock memory = take_large_block((weights_size + num_threads() * worker_size) *
                                              static_cast<int64_t>(sizeof(float)));
   if (memory.data == nullptr) return false;
   float* const reordered = static_cast<float*>(memory.data);
-  parallel_for(hidden, 16, [&](int, int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      float* target = reordered + d * places * kQuad;
+  parallel_for(bands, 64 / kBand, [&](int, int64_t begin, int64_t end) {
+    for (int64_t band = begin; band < end; ++band) {
+      float* target = reordered + band * places * kBand;
       if (inputs.upsample_weights.half == nullptr) {
-        reorder_upsampling<Place>(inputs.upsample_weights.single, shape, d, target);
+        reorder_upsampling<Place>(inputs.upsample_weights.single, shape, band, places, target);
       } else {
-        reorder_upsampling<Place>(inputs.upsample_weights.half, shape, d, target);
+        reorder_upsampling<Place>(inputs.upsample_weights.half, shape, band, places, target);
       }
     }
   });
 
   parallel_for((vectors + kVectors - 1) / kVectors, 4, [&](int worker, int64_t begin, int64_t end) {
     float* const pixels = reordered + weights_size + worker * worker_size;
+    const TilesInUse tiles;
+    std::fill(pixels + own_places * kGroup, pixels + places * kGroup, 0.f);
     for (int64_t item = begin; item < end; ++item) {
       int64_t roi[kVectors], start[kVectors];
       int count[kVectors];  // pixels of each vector
@@ -82,7 +92,7 @@ inline bool mask_logits_of(const MaskLogitsInputs& inputs, const MaskLogitsShape
           const float* from = source + c * plane;
           return count[v] == lanes ? load(from) : load_first(from, count[v]);
         };
-        for (int64_t i = 0; i < places; ++i) {
+        for (int64_t i = 0; i < own_places; ++i) {
           const int64_t c = i * Place::kTerms;
           float* target = pixels + i * kGroup + v * lanes;
           if constexpr (Place::kTerms == 1) {
@@ -92,18 +102,25 @@ inline bool mask_logits_of(const MaskLogitsInputs& inputs, const MaskLogitsShape
           }
         }
       }
-      Sums logits{};
-      for (int64_t d = 0; d < hidden; ++d) {
-        Sums sums;
-        const Vec<float> bias = broadcast(inputs.upsample_bias[d]);
-        for (auto& row : sums.v) {
-          for (auto& value : row) value = bias;
+      Vec<float> logits[kPositions][kVectors] = {};
+      for (int64_t band = 0; band < bands; ++band) {
+        const int64_t first = band * kBandHidden;
+        const int64_t last = std::min<int64_t>(first + kBandHidden, hidden);
+        Sums sums{};
+        for (int64_t d = first; d < last; ++d) {
+          const Vec<float> bias = broadcast(inputs.upsample_bias[d]);
+          for (int k = 0; k < kPositions; ++k) {
+            for (auto& value : sums.v[(d - first) * kPositions + k]) value = bias;
+          }
         }
-        multiply_add<Place>(reordered + d * places * kQuad, pixels, places, sums);
-        for (int v = 0; v < kVectors; ++v) {
-          const Vec<float> weight = broadcast(class_weights[v][d]);
-          for (int k = 0; k < kQuad; ++k) {
-            logits.v[k][v] = fma(max_or(sums.v[k][v], Vec<float>{}), weight, logits.v[k][v]);
+        multiply_add<Place>(reordered + band * places * kBand, pixels, places, sums);
+        for (int64_t d = first; d < last; ++d) {
+          for (int v = 0; v < kVectors; ++v) {
+            const Vec<float> weight = broadcast(class_weights[v][d]);
+            for (int k = 0; k < kPositions; ++k) {
+              const Vec<float> up = max_or(sums.v[(d - first) * kPositions + k][v], Vec<float>{});
+              logits[k][v] = fma(up, weight, logits[k][v]);
+            }
           }
         }
       }
@@ -113,10 +130,10 @@ inline bool mask_logits_of(const MaskLogitsInputs& inputs, const MaskLogitsShape
         for (int lane = 0; lane < count[v]; ++lane) {
           const int64_t y = (start[v] + lane) / shape.width, x = (start[v] + lane) % shape.width;
           float* to = target + 4 * y * shape.width + 2 * x;
-          to[0] = logits.v[0][v][lane] + bias;
-          to[1] = logits.v[1][v][lane] + bias;
-          to[2 * shape.width] = logits.v[2][v][lane] + bias;
-          to[2 * shape.width + 1] = logits.v[3][v][lane] + bias;
+          to[0] = logits[0][v][lane] + bias;
+          to[1] = logits[1][v][lane] + bias;
+          to[2 * shape.width] = logits[2][v][lane] + bias;
+          to[2 * shape.width + 1] = logits[3][v][lane] + bias;
         }
       }
     }

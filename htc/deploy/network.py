@@ -162,8 +162,9 @@ def choose_precision(precision: str | None) -> str:
     native = computes_bfloat16()
     if precision == "bf16" and not native:
         raise ExportError(
-            "precision: 'bf16' needs a processor with avx512_bf16 (and htc_ops compiled by g++ 11 or"
-            " newer), without which it would be slower than 'fp32'; use 'fp32' or 'auto'"
+            "precision: 'bf16' needs a processor with amx_bf16, or AMD's with avx512_bf16 (and"
+            " htc_ops compiled by g++ 11 or newer); on this one it would be slower than 'fp32': use"
+            " that or 'auto'"
         )
     if precision == "auto":
         precision = "bf16" if native else "fp32"

@@ -87,7 +87,10 @@ class Program:
         part = Part(model, function)
         part.eval()
         with tempfile.TemporaryDirectory() as folder:
-            with own_kernels(), bfloat16_weights(model) if precision == "bf16" else nullcontext():
+            with (
+                own_kernels(model),
+                bfloat16_weights(model) if precision == "bf16" else nullcontext(),
+            ):
                 paddle.jit.save(part, f"{folder}/part", input_spec=[specs])
             (program,) = (
                 path for path in Path(folder).iterdir() if path.suffix in (".json", ".pdmodel")

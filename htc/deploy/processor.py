@@ -6,12 +6,12 @@ import os
 
 from htc_ops import _library
 
-BFLOAT16_TARGET = "avx512_bf16"
+BFLOAT16_TARGETS = ("avx512_bf16", "amx_bf16")
 
 
 def computes_bfloat16() -> bool:
     """Whether the kernels of htc_ops run here that have the processor multiply bfloat16 numbers."""
-    return _library.cpu_target() == BFLOAT16_TARGET
+    return _library.cpu_target() in BFLOAT16_TARGETS
 
 
 def default_threads() -> int:

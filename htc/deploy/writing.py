@@ -69,7 +69,7 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "export"
         part.mkdir()
-        with own_kernels(), bfloat16_weights(model) if precision == "bf16" else nullcontext():
+        with own_kernels(model), bfloat16_weights(model) if precision == "bf16" else nullcontext():
             _write(part, model, config, classes, precision)
         if check:
             _check(part, model)
