@@ -32,7 +32,8 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="ImageNet weights, strides in the first 1x1")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of htc")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default=["fp32"], nargs="+",
+                        help="of htc: one or both")  # fmt: skip
     parser.add_argument("--no-semantic", action="store_true", help="without the semantic branch")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=2, metavar=("WHICH", "FOLDER"), help=argparse.SUPPRESS)
@@ -51,7 +52,7 @@ def main() -> None:
 
 def worker(python: str, which: str, folder: str, options) -> list[str]:
     command = [python, __file__, str(options.picture), "--worker", which, folder]
-    command += ["--threads", str(options.threads), "--precision", options.precision]
+    command += ["--threads", str(options.threads)]
     if options.backbone is not None:
         command += ["--backbone", str(options.backbone)]
     return command + ["--no-semantic"] * options.no_semantic
@@ -66,7 +67,8 @@ def save_picture(path: Path, folder: str) -> None:
 
 def in_turns(folder: str, options) -> dict:
     """Times and answers of both, a prediction of one and then of the other."""
-    pythons = {"htc": sys.executable, "mmdetection": options.mmdetection}
+    pythons = {precision: sys.executable for precision in options.precision}
+    pythons["mmdetection"] = options.mmdetection
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     processes = {
         name: subprocess.Popen(
@@ -97,9 +99,9 @@ def in_turns(folder: str, options) -> dict:
                "fastest": min(seconds[1:]), "peak_mb": peaks[name]}
         for name, seconds in times.items()
     }  # fmt: skip
-    if len(processes) == 2:
-        result["ratio of medians"] = result["mmdetection"]["median"] / result["htc"]["median"]
-        result["agreement"] = agreement(folder)
+    for name in options.precision * ("mmdetection" in processes):
+        result[name]["ratio of medians"] = result["mmdetection"]["median"] / result[name]["median"]
+        result[name]["agreement"] = agreement(folder, name)
     return result
 
 
@@ -111,9 +113,9 @@ def answer(name: str, process) -> str:
     raise SystemExit(f"the process of {name} ended; run its --worker by hand to see why")
 
 
-def agreement(folder: str) -> dict:
+def agreement(folder: str, precision: str) -> dict:
     """How far the detections of both lie apart, matched by label and box."""
-    ours, theirs = (np.load(f"{folder}/{name}.npz") for name in ("htc", "mmdetection"))
+    ours, theirs = (np.load(f"{folder}/{name}.npz") for name in (precision, "mmdetection"))
     apart = np.abs(ours["boxes"][:, None] - theirs["boxes"][None]).max(-1)
     apart[ours["labels"][:, None] != theirs["labels"][None]] = np.inf
     like = apart.argmin(1)
@@ -138,7 +140,10 @@ def work(which: str, folder: str, options) -> None:
 
     if which == "weights":
         return save_weights(folder, options)
-    predict = {"htc": htc_predict, "mmdetection": mmdetection_predict}[which](folder, options)
+    if which == "mmdetection":
+        predict = mmdetection_predict(folder, options)
+    else:
+        predict = htc_predict(folder, options, which)
     picture = np.load(f"{folder}/picture.npy")
     for line in sys.stdin:
         if line.strip() != "go":
@@ -177,14 +182,14 @@ def save_weights(folder: str, options) -> None:
     subprocess.run([*convert, f"{folder}/htc.safetensors", f"{folder}/mm.npz"], check=True)
 
 
-def htc_predict(folder: str, options):
+def htc_predict(folder: str, options, precision: str):
     import htc
 
     predictor = htc.Predictor(
         f"{folder}/htc.safetensors",
         configuration(options),
         device="cpu",
-        precision=options.precision,
+        precision=precision,
         engine="inference",
         threads=options.threads,
     )
