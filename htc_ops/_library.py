@@ -10,6 +10,7 @@ import ctypes
 import os
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import paddle
@@ -157,7 +158,7 @@ def call(op: str, inputs: dict, attributes: dict, outputs: dict) -> list:
         outputs=results,
         attrs=attributes,
     )
-    if differentiable or _only_predicts:
+    if differentiable or _only_predicts.get():
         return list(results.values())
     # A program in training starts its search for gradients at what it returns, without asking
     # whether these stop there: it must not meet this operator first.
@@ -184,7 +185,7 @@ def _as_graph_input(value, differentiable: bool):
         return None
     if isinstance(value, (list, tuple)):
         return [_as_graph_input(part, differentiable) for part in value]
-    if _only_predicts and is_plain(value):
+    if _only_predicts.get() and is_plain(value):
         return value
     if differentiable and _is_assigned(value):
         return value
@@ -201,7 +202,7 @@ def _is_assigned(value) -> bool:
 
 def is_plain(value) -> bool:
     """Whether a program's value is in the plain layout for sure: a weight, or of these operators."""
-    if _always_plain:
+    if _always_plain.get():
         return True
     source = _source(value)
     return _is_assigned(value) or "htc_" in source or source.endswith("parameter")
@@ -218,8 +219,9 @@ def _source(value) -> str:
     return "" if source is None else source.type
 
 
-_only_predicts = False
-_always_plain = False
+# Not plain globals: programs are built from copies of the modules, taken when the first is built.
+_only_predicts = ContextVar("the program only predicts", default=False)
+_always_plain = ContextVar("every layout is the plain one", default=False)
 
 
 @contextmanager
@@ -233,10 +235,9 @@ def program_that_only_predicts(through_onednn: bool = True):
         through_onednn: whether oneDNN runs parts of it. Without it every layout is the plain one.
             (A program that is run through it all the same stops: the operators refuse its layouts.)
     """
-    global _only_predicts, _always_plain
-    before = _only_predicts, _always_plain
-    _only_predicts, _always_plain = True, not through_onednn
+    before = _only_predicts.set(True), _always_plain.set(not through_onednn)
     try:
         yield
     finally:
-        _only_predicts, _always_plain = before
+        _only_predicts.reset(before[0])
+        _always_plain.reset(before[1])

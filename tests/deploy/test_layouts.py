@@ -14,6 +14,7 @@ import pytest
 import htc_ops
 from htc.model import resizing
 from htc.model.boxes import dim
+from htc_ops._library import program_that_only_predicts
 
 BOXES = [[2.0, 3.0, 30.0, 20.0], [0.0, 0.0, 40.0, 28.0], [10.0, 8.0, 12.0, 9.0]]
 
@@ -77,6 +78,16 @@ def difference(step, folder) -> float:
     found = program.get_output_handle(program.get_output_names()[0]).copy_to_cpu()
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max())
+
+
+def test_a_program_without_onednn_leaves_later_ones_their_copies(tmp_path):
+    """Paddle builds programs from copies of the functions that it met in the first of them: so this
+    test has to come first in its process."""
+    layer, spec = AfterConvolution(resized), paddle.static.InputSpec([None, 3, None, None])
+    (tmp_path / "later").mkdir()
+    with program_that_only_predicts(through_onednn=False):
+        paddle.jit.save(layer, str(tmp_path / "first"), input_spec=[spec])
+    assert difference(resized, tmp_path / "later") < 1e-5
 
 
 @pytest.mark.parametrize("step", [resized, upsampled, averaged, pooled])
