@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -77,12 +78,21 @@ def bfloat16_weights(model: nn.Layer) -> Iterator[None]:
     before = [layer.weight for layer in layers]
     try:
         for layer in layers:
-            rounded = layer.weight.detach().astype("bfloat16")
+            rounded = _to_bfloat16(layer.weight)
             layer.weight = framework.EagerParamBase.from_tensor(rounded, name=layer.weight.name)
         yield
     finally:
         for layer, weight in zip(layers, before, strict=True):
             layer.weight = weight
+
+
+def _to_bfloat16(weight):
+    """The nearest bfloat16 numbers, ties to even: on a CPU Paddle 2.6 would cut digits off."""
+    values = weight.numpy().astype("float32", copy=False)
+    words = values.view(np.uint32)
+    nearest = (words + (0x7FFF + (words >> 16 & 1))) & np.uint32(0xFFFF0000)
+    values = np.where(np.isfinite(values), nearest.view(np.float32), values)
+    return paddle.to_tensor(values).astype("bfloat16")
 
 
 class _Conv2D(nn.Conv2D):

@@ -5,6 +5,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from graphs import assert_same_in_graphs
+from halves import half_tensor, rounded
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from targets import TARGETS, results_on
@@ -41,13 +42,8 @@ def convolve(*arrays, halves=(), **options):
     """halves: places of the arrays that are given in bfloat16."""
     tensors = [None if array is None else paddle.to_tensor(array) for array in arrays]
     for place in halves:
-        tensors[place] = tensors[place].astype("bfloat16")
+        tensors[place] = half_tensor(arrays[place])
     return htc_ops.conv2d(*tensors, **options).numpy()
-
-
-def rounded(array):
-    """float32 of the same values at bfloat16's precision."""
-    return paddle.to_tensor(array).astype("bfloat16").astype("float32").numpy()
 
 
 def assert_right(actual, expected, weight):

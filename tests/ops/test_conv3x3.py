@@ -5,6 +5,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from graphs import assert_same_in_graphs
+from halves import half_tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import TARGETS, results_on
@@ -34,8 +35,7 @@ def convolve(x, weight, bias=None, relu=False, add=None):
 
 def convolve_halves(x, weight, *others):
     """With weights in bfloat16."""
-    tensors = [paddle.to_tensor(array) for array in (x, weight)]
-    return htc_ops.conv3x3(tensors[0], tensors[1].astype("bfloat16"), *others).numpy()
+    return htc_ops.conv3x3(paddle.to_tensor(x), half_tensor(weight), *others).numpy()
 
 
 def assert_near(actual, x, weight):

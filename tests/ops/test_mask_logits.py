@@ -5,6 +5,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from graphs import assert_same_in_graphs
+from halves import half_tensor, rounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targets import TARGETS, results_on
@@ -60,10 +61,8 @@ def test_as_paddle_s_layers():
 def test_bfloat16_rounds_what_is_deconvolved(channels):
     values = list(arrays(7, channels, 32, 80, 14, 14))
     tensors = [paddle.to_tensor(value) for value in values]
-    tensors[1] = tensors[1].astype("bfloat16")
-    for place in (0, 1):
-        half = paddle.to_tensor(values[place]).astype("bfloat16")
-        values[place] = half.astype("float32").numpy()
+    tensors[1] = half_tensor(values[1])
+    values[:2] = map(rounded, values[:2])
     actual = htc_ops.mask_logits(*tensors).numpy()
     assert_right(actual, oracle.mask_logits(*values), channels, 32)
 
