@@ -23,10 +23,6 @@
 namespace htc::cpu::HTC_TARGET {
 namespace conv2d_parts {
 
-// Bytes from which on a result does not stay in the caches until it is read: it goes past them,
-// where a vector is a line of the cache.
-constexpr int64_t kStreamed = int64_t{12} << 20;
-
 // One filter of one group: what follows the sum, and out.
 struct Finish {
   const Plan& plan;
@@ -214,6 +210,7 @@ inline bool conv2d_of(const Conv2dInputs& inputs, const Conv2dShape& shape, floa
 
   // A worker takes some blocks in a row, so that what it fetched ahead is its own.
   const int64_t grain = std::clamp<int64_t>(blocks.count / (workers * 8), 1, 8);
+  // Where a vector is a line of the cache.
   const bool streamed = pixels * shape.filters * 4 >= kStreamed && kVectorBytes == 64;
   parallel_for(blocks.count, grain, [&](int worker, int64_t begin, int64_t end) {
     Block block;

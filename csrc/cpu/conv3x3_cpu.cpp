@@ -2,7 +2,6 @@
 // product over channels, and back to tiles of 4x4 pixels. A lane is a tile throughout.
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "htc/large_blocks.h"
 #include "htc/ops/conv2d.h"
@@ -32,8 +31,6 @@ constexpr int64_t kMostStackedRows = 16;  // of tiles: their pixels stay in the 
 // read from all points, a weight written to all: at distances of whole kilobytes they would lie in
 // a few sets of each cache.
 constexpr int64_t kSkew = 32;
-// Bytes from which on a result does not stay in the caches until it is read: it goes past them.
-constexpr int64_t kStreamed = int64_t{12} << 20;
 
 // So many numbers that they end with a line of the cache.
 constexpr int64_t whole_lines(int64_t numbers) { return (numbers + kLine - 1) / kLine * kLine; }

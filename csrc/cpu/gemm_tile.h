@@ -21,6 +21,8 @@ constexpr int64_t kGroup = kVectors * kLanes<float>;
 // Places of a sum that are taken in one go: so many times kGroup inputs stay in the first-level
 // cache.
 constexpr int64_t kDepth = 256;
+// Bytes from which on a result does not stay in the caches until it is read: it goes past them.
+constexpr int64_t kStreamed = int64_t{12} << 20;
 
 // Places with those that fill up the last step: of weights and inputs that are 0.
 constexpr int64_t filled_up(int64_t places) { return (places + kStep - 1) / kStep * kStep; }

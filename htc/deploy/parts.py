@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import paddle
 import paddle.nn.functional as F
 
 from htc.deploy.network import inference_settings
+from htc.deploy.writing import for_programs
 from htc.model.boxes import RoIs
 from htc.model.cascade import Features
-from htc.model.kernels import own_kernels
-from htc.model.layers import bfloat16_weights
 from htc.model.postprocess import select_detections
 
 
@@ -87,10 +85,7 @@ class Program:
         part = Part(model, function)
         part.eval()
         with tempfile.TemporaryDirectory() as folder:
-            with (
-                own_kernels(model),
-                bfloat16_weights(model) if precision == "bf16" else nullcontext(),
-            ):
+            with for_programs(model, precision):
                 paddle.jit.save(part, f"{folder}/part", input_spec=[specs])
             (program,) = (
                 path for path in Path(folder).iterdir() if path.suffix in (".json", ".pdmodel")

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -69,12 +69,19 @@ def write_export(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "export"
         part.mkdir()
-        with own_kernels(model), bfloat16_weights(model) if precision == "bf16" else nullcontext():
+        with for_programs(model, precision):
             _write(part, model, config, classes, precision)
         if check:
             _check(part, model)
         _replace(part, folder)
     return folder
+
+
+@contextmanager
+def for_programs(model, precision: str):
+    """Within it, programs that are made of the network or of parts of it predict in a precision."""
+    with own_kernels(model), bfloat16_weights(model) if precision == "bf16" else nullcontext():
+        yield
 
 
 def _write(folder: Path, model, config: Config, classes: list[str] | None, precision) -> None:
